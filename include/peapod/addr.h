@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Socket addresses as values: IPv4, IPv6 and Unix. Parsing takes literals only; names are resolved elsewhere. */
+#ifndef PEAPOD_ADDR_H
+#define PEAPOD_ADDR_H
+
+#include "peapod/err.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PEA_UNIX_PATH_MAX 107 /* the shortest sun_path of the systems we know, less its terminator on Linux */
+
+typedef enum pea_family { PEA_ADDR_NONE = 0, PEA_ADDR_IPV4 = 4, PEA_ADDR_IPV6 = 6, PEA_ADDR_UNIX = 1 } pea_family;
+
+/* A value: copy it freely. Compare by pea_addr_equal(). */
+typedef struct pea_addr {
+    uint8_t family;    /* pea_family */
+    uint8_t path_len;  /* Unix: bytes of `path`; 0: unnamed. A first byte of 0 is the abstract namespace */
+    uint16_t port;     /* host order */
+    uint32_t scope;    /* IPv6 zone index of a link-local address, else 0 */
+    union {
+        uint8_t ip[16]; /* network order; IPv4 takes the first four bytes */
+        char path[PEA_UNIX_PATH_MAX + 1]; /* terminated */
+    } u;
+} pea_addr;
+
+/* Parses "127.0.0.1:9000", "[::1]:9000", "[fe80::1%eth0]:9000", "unix:/run/x", "unix:@abstract" (Linux).
+ * PEA_OK | PEA_E_FORMAT with a sentence in `why`. `addr` is written only on success. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_addr_parse(pea_addr *addr, const char *text, pea_error *why);
+
+#define PEA_ADDR_TEXT_BYTES 128
+
+/* The text that pea_addr_parse() takes; "unix:" for an unnamed Unix address, "none" for no address. Bytes of a path that do not print are escaped. Returns dst. Any thread. */
+PEA_API char *pea_addr_format(const pea_addr *addr, char dst[PEA_ADDR_TEXT_BYTES]);
+
+/* Same family, address, port and scope. Any thread. */
+PEA_API bool pea_addr_equal(const pea_addr *a, const pea_addr *b);
+
+/* A loopback address (127.0.0.0/8, ::1, the IPv4-mapped ones) or a Unix one. Any thread. */
+PEA_API bool pea_addr_is_local(const pea_addr *addr);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* Between pea_addr and the system's socket addresses. */
+#ifndef PEAPOD_ADDR_PRIV_H
+#define PEAPOD_ADDR_PRIV_H
+
+#include <sys/socket.h>
+
+#include "peapod/addr.h"
+
+/* For bind() and connect(). Returns the length. */
+socklen_t pea__addr_to_socket(const pea_addr *addr, struct sockaddr_storage *out);
+
+/* What accept(), getsockname() and getpeername() gave; PEA_ADDR_NONE for a family that we do not speak. */
+void pea__addr_from_socket(pea_addr *addr, const struct sockaddr_storage *from, socklen_t len);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* Buffers and the pool that their memory comes from. A buffer grows with the bytes that were put in, never with what somebody claims will come. */
+#include "buf_priv.h"
+
+#include <string.h>
+
+/* Size classes: a tail of a few messages; a message or two; a full write or read with room for its overhead. */
+static const size_t class_size[PEA__POOL_CLASSES] = {1u << 10, 8u << 10, 128u << 10};
+
+/* Blocks of each class kept for later: 256 KiB, 512 KiB and 1 MiB of idle memory for each thread at most. */
+static const uint32_t class_keep[PEA__POOL_CLASSES] = {256, 64, 8};
+
+struct pea__block {
+    struct pea__block *next;
+};
+
+/* The smallest class that holds `n`; PEA__POOL_CLASSES if none does. */
+static unsigned class_of(size_t n)
+{
+    unsigned c = 0;
+    while (c < PEA__POOL_CLASSES && class_size[c] < n)
+        c++;
+    return c;
+}
+
+/* What to ask for when `n` bytes are needed: a class, or past them four times what is there by the growth of `cap`. */
+static size_t grown(size_t cap, size_t n)
+{
+    unsigned c = class_of(n);
+    if (c < PEA__POOL_CLASSES)
+        return class_size[c];
+    size_t size = cap < class_size[PEA__POOL_CLASSES - 1] ? class_size[PEA__POOL_CLASSES - 1] : cap;
+    while (size < n) {
+        if (size > SIZE_MAX / 4)
+            return n;
+        size *= 4;
+    }
+    return size;
+}
+
+static uint8_t *block_take(pea__pool *pool, size_t size)
+{
+    if (pool == NULL)
+        return pea__realloc(NULL, size);
+    unsigned c = class_of(size);
+    uint8_t *base;
+    if (c < PEA__POOL_CLASSES && class_size[c] == size && pool->free_blocks[c] != NULL) {
+        struct pea__block *block = pool->free_blocks[c];
+        pool->free_blocks[c] = block->next;
+        pool->kept[c]--;
+        base = (uint8_t *)block;
+    } else {
+        pool->allocations++;
+        base = pea__realloc(NULL, size);
+    }
+    if (base != NULL)
+        pool->held += size;
+    return base;
+}
+
+static void block_give(pea__pool *pool, uint8_t *base, size_t size)
+{
+    if (base == NULL)
+        return;
+    if (pool == NULL) {
+        pea__free(base);
+        return;
+    }
+    pool->held -= size;
+    unsigned c = class_of(size);
+    if (c < PEA__POOL_CLASSES && class_size[c] == size && pool->kept[c] < class_keep[c]) {
+        struct pea__block *block = (struct pea__block *)(void *)base;
+        block->next = pool->free_blocks[c];
+        pool->free_blocks[c] = block;
+        pool->kept[c]++;
+    } else {
+        pea__free(base);
+    }
+}
+
+void pea__pool_clear(pea__pool *pool)
+{
+    for (unsigned c = 0; c < PEA__POOL_CLASSES; c++) {
+        while (pool->free_blocks[c] != NULL) {
+            struct pea__block *block = pool->free_blocks[c];
+            pool->free_blocks[c] = block->next;
+            pea__free(block);
+        }
+        pool->kept[c] = 0;
+    }
+}
+
+/* Moves the content to new memory of `size` bytes. */
+static pea_err move_to(pea_buf *buf, size_t size)
+{
+    uint8_t *base = block_take(buf->pool, size);
+    if (base == NULL)
+        return PEA_E_NOMEM;
+    if (buf->len > 0)
+        memcpy(base, buf->data, buf->len);
+    block_give(buf->pool, buf->base, buf->cap);
+    buf->base = base;
+    buf->cap = size;
+    buf->data = base;
+    return PEA_OK;
+}
+
+pea_err pea_buf_reserve(pea_buf *buf, size_t n, uint8_t **tail)
+{
+    if (n > SIZE_MAX - buf->len)
+        return PEA_E_NOMEM;
+    size_t need = buf->len + n;
+    if (buf->base == NULL || need > buf->cap) {
+        pea_err err = move_to(buf, grown(buf->cap, need > 0 ? need : 1));
+        if (err != PEA_OK)
+            return err;
+    } else if ((size_t)(buf->data - buf->base) > buf->cap - need) {
+        memmove(buf->base, buf->data, buf->len);
+        buf->data = buf->base;
+    }
+    *tail = buf->data + buf->len;
+    return PEA_OK;
+}
+
+void pea_buf_commit(pea_buf *buf, size_t n)
+{
+    buf->len += n;
+}
+
+pea_err pea_buf_append(pea_buf *buf, const void *data, size_t n)
+{
+    if (n == 0)
+        return PEA_OK;
+    uint8_t *tail;
+    pea_err err = pea_buf_reserve(buf, n, &tail);
+    if (err != PEA_OK)
+        return err;
+    memcpy(tail, data, n);
+    buf->len += n;
+    return PEA_OK;
+}
+
+void pea_buf_consume(pea_buf *buf, size_t n)
+{
+    buf->data += n;
+    buf->len -= n;
+}
+
+void pea_buf_free(pea_buf *buf)
+{
+    block_give(buf->pool, buf->base, buf->cap);
+    *buf = (pea_buf){.pool = buf->pool};
+}
+
+void pea__buf_borrow(pea_buf *buf, const uint8_t *data, size_t n)
+{
+    block_give(buf->pool, buf->base, buf->cap);
+    /* Nobody writes through a borrowed pointer: reserve() copies first, because base is NULL. */
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } unconst = {.in = data};
+    *buf = (pea_buf){.data = unconst.out, .len = n, .pool = buf->pool};
+}
+
+pea_err pea__buf_own(pea_buf *buf)
+{
+    if (buf->base != NULL || buf->len == 0)
+        return PEA_OK;
+    return move_to(buf, grown(0, buf->len));
+}
+
+void pea__buf_settle(pea_buf *buf)
+{
+    if (buf->len == 0) {
+        if (buf->base != NULL || buf->data != NULL)
+            pea_buf_free(buf);
+        return;
+    }
+    size_t fit = grown(0, buf->len);
+    if (buf->base != NULL && fit < buf->cap) {
+        pea_err err = move_to(buf, fit); /* no memory for the smaller block: keep the larger one */
+        (void)err;
+    }
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Where buffers get their memory: the library's allocator, and a pool of size classes for each loop thread. */
+#ifndef PEAPOD_BUF_PRIV_H
+#define PEAPOD_BUF_PRIV_H
+
+#include "peapod/buf.h"
+
+/* The user's allocator, or malloc. Both may be called on any thread. pea__alloc() clears what it gives. */
+void *pea__alloc(size_t size);
+void *pea__realloc(void *ptr, size_t size);
+void pea__free(void *ptr);
+
+#define PEA__POOL_CLASSES 3
+
+/* Memory for the buffers of one thread. A buffer that is empty holds none, so what is out is what traffic needs right now.
+ * Freed blocks are kept for the next user, up to a bound for each class: steady traffic allocates nothing. */
+typedef struct pea__pool {
+    struct pea__block *free_blocks[PEA__POOL_CLASSES];
+    uint32_t kept[PEA__POOL_CLASSES];
+    uint64_t held;        /* bytes that buffers hold now */
+    uint64_t allocations; /* calls of the allocator, ever: tests count them */
+} pea__pool;
+
+/* Gives back what the pool keeps. Buffers must have been freed before. */
+void pea__pool_clear(pea__pool *pool);
+
+/* After a burst: an empty buffer gives its memory back; a small rest moves to the smallest class that holds it. Failing to find memory changes nothing. */
+void pea__buf_settle(pea_buf *buf);
+
+/* Makes an empty buffer look at somebody's bytes. They are copied before the first append, or by pea__buf_own(). */
+void pea__buf_borrow(pea_buf *buf, const uint8_t *data, size_t n);
+
+/* Copies what is borrowed. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__buf_own(pea_buf *buf);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* What a chain holds, for the pipe that runs it. */
+#ifndef PEAPOD_CHAIN_PRIV_H
+#define PEAPOD_CHAIN_PRIV_H
+
+#include <stdatomic.h>
+
+#include "peapod/stage.h"
+
+#define PEA__APPLICATION_MAX 255u /* bytes: docs/wire.md, HELLO */
+
+typedef struct pea__chain_stage {
+    const pea_stage_ops *ops;
+    void *config;
+    void (*release)(void *config);
+} pea__chain_stage;
+
+struct pea_chain {
+    atomic_uint refs;
+    atomic_bool frozen; /* in use: what connections rely on must not change any more */
+    bool plain;         /* peers need not prove who they are */
+    pea_mode mode;
+    uint8_t network[PEA_NETWORK_BYTES];
+    char application[PEA__APPLICATION_MAX + 1];
+    uint32_t application_lowest, application_highest;
+    uint64_t capabilities;
+    size_t n_stages;
+    pea__chain_stage stages[PEA_STAGES_MAX];
+};
+
+/* The chain's first use: refuses one that could never become READY, then freezes it. PEA_OK | PEA_E_INVALID with a sentence */
+PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
+
+pea_mode pea__chain_mode(const pea_chain *chain);
+
+#endif

@@ -1,0 +1,686 @@
+/* SPDX-License-Identifier: MIT */
+/* Drives one pipe over one socket: readable bytes in, events out to the node's callbacks, wire bytes to the socket; deadlines; the end.
+ * What the bytes mean is the pipe's affair. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "addr_priv.h"
+#include "err_priv.h"
+#include "runtime_priv.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE instead: see pea__socket_ready() */
+#endif
+
+static void pump(pea_conn *c);
+
+/* ---- What the loop watches ---- */
+
+/* A pause is for messages: after our farewell the peer's end is awaited all the same. */
+static bool wants_read(const pea_conn *c)
+{
+    bool paused = c->paused && pea_pipe_state(c->pipe) < PEA_CLOSING;
+    return !c->connecting && !paused && !c->fin && pea_pipe_room(c->pipe) > 0;
+}
+
+/* Tells the loop which events matter now. A socket without any still keeps the loop alive. */
+static void watch(pea_conn *c)
+{
+    if (c->over)
+        return;
+    int events = 0;
+    if (c->connecting || c->blocked)
+        events |= EV_WRITE;
+    if (wants_read(c))
+        events |= EV_READ;
+    struct ev_loop *loop = c->worker->loop;
+    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
+        return;
+    ev_io_stop(loop, &c->io);
+    ev_io_set(&c->io, c->fd, events);
+    ev_io_start(loop, &c->io);
+}
+
+/* ---- Deadlines: one timer for each connection. It is moved only to come earlier; if it comes too early, it looks again ---- */
+
+static int64_t after(int64_t from, uint32_t ms)
+{
+    return ms == PEA_NEVER ? INT64_MAX : from + (int64_t)ms;
+}
+
+/* When the deadline of the state that the connection is in passes; INT64_MAX: never. */
+static int64_t due(const pea_conn *c)
+{
+    const pea_node_opts *t = &c->node->limits;
+    if (c->connecting)
+        return after(c->since_ms, t->connect_timeout_ms);
+    if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
+        return after(c->since_ms, t->linger_ms);
+    if (!c->ready)
+        return after(c->since_ms, t->handshake_timeout_ms);
+    int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
+    int64_t since = pea_pipe_partial_since(c->pipe);
+    int64_t partial = since >= 0 && !c->paused ? after(since, t->partial_timeout_ms) : INT64_MAX;
+    return idle < partial ? idle : partial;
+}
+
+static void timer_stop(pea_conn *c)
+{
+    if (!ev_is_active(&c->timer))
+        return;
+    ev_ref(c->worker->loop);
+    ev_timer_stop(c->worker->loop, &c->timer);
+    c->armed_ms = 0;
+}
+
+static void timer_set(pea_conn *c, int64_t at, int64_t now)
+{
+    struct ev_loop *loop = c->worker->loop;
+    timer_stop(c);
+    double in = at > now ? (double)(at - now) / 1e3 : 0.;
+    ev_now_update(loop);
+    ev_timer_set(&c->timer, in, in > 0.001 ? in : 0.001); /* it repeats until it is told otherwise, so that it is ours to stop */
+    ev_timer_start(loop, &c->timer);
+    ev_unref(loop);
+    c->armed_ms = at;
+}
+
+/* After anything that may bring the deadline forward. */
+static void retime(pea_conn *c)
+{
+    if (c->over)
+        return;
+    int64_t at = due(c);
+    if (at != INT64_MAX && (c->armed_ms == 0 || at < c->armed_ms))
+        timer_set(c, at, pea__now_ms());
+}
+
+static void tick(pea_conn *c)
+{
+    pea_pipe_tick(c->pipe, pea__now_ms(), pea__wall_ms());
+}
+
+static void expired(pea_conn *c)
+{
+    if (c->connecting) {
+        pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the connect timeout passed");
+        return;
+    }
+    if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING) {
+        pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
+        return;
+    }
+    const char *text = !c->ready ? "the handshake timeout passed"
+                       : pea_pipe_partial_since(c->pipe) >= 0 && after(c->heard_ms, c->node->limits.idle_timeout_ms) > pea__now_ms()
+                           ? "a message was begun and not finished in time"
+                           : "the idle timeout passed";
+    pea_reason reason = {.origin = PEA_BY_TIMEOUT, .err = PEA_E_TIMEOUT, .code = PEA_CODE_TIMEOUT};
+    memcpy(reason.text, text, strlen(text) + 1);
+    pea__conn_finish(c, &reason);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea_conn *c = timer->data;
+    (void)loop;
+    (void)events;
+    if (!pea__worker_enter(c->worker))
+        return;
+    int64_t at = due(c), now = pea__now_ms();
+    if (at > now) {
+        if (at == INT64_MAX)
+            timer_stop(c);
+        else
+            timer_set(c, at, now);
+    } else {
+        timer_stop(c);
+        expired(c);
+        pump(c);
+        pea__worker_queue(c->worker, c);
+        retime(c);
+    }
+    pea__worker_leave(c->worker);
+}
+
+/* ---- Confirmed sends ---- */
+
+/* Calls back for all that have left (err PEA_OK), or for all. */
+static void confirm(pea_conn *c, pea_err err)
+{
+    while (c->sent_first != NULL && (err != PEA_OK || c->sent_first->position <= pea__pipe_sent_total(c->pipe))) {
+        pea__sent *s = c->sent_first;
+        c->sent_first = s->next;
+        if (c->sent_first == NULL)
+            c->sent_end = &c->sent_first;
+        s->fn(s->arg, err);
+        pea__free(s);
+    }
+}
+
+/* ---- The end ---- */
+
+static void snapshot_refused(const pea_conn *c, pea_conn_info *info)
+{
+    pea_conn_snapshot(c, info);
+    const pea_peer *refused = pea_pipe_refused(c->pipe);
+    if (refused != NULL)
+        info->peer = *refused;
+}
+
+static void log_end(pea_conn *c, const pea_reason *reason)
+{
+    char text[PEA_REASON_TEXT_BYTES];
+    pea__log(c->node->runtime, PEA_LOG_INFO, c->node, c, pea_reason_format(reason, text));
+}
+
+/* CLOSED: the callbacks that are owed, then nothing of the connection is left but its memory, until the round frees it. */
+static void end(pea_conn *c, const pea_reason *reason)
+{
+    c->over = true;
+    timer_stop(c);
+    ev_io_stop(c->worker->loop, &c->io);
+    confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);
+    log_end(c, reason);
+    const pea_node_callbacks *on = &c->node->on;
+    if (c->ready) {
+        if (on->on_disconnect != NULL)
+            on->on_disconnect(c, reason, c->node->user);
+    } else if (on->on_connect_failed != NULL) {
+        pea_conn_info info;
+        snapshot_refused(c, &info);
+        on->on_connect_failed(c->node, &info, reason, c->node->user);
+    }
+    close(c->fd);
+    pea__registry_remove(c);
+    pea__admission_gone(c->node, c->ready);
+    pea__worker_queue(c->worker, c);
+    if (c->node->shutting_down || c->node->freed)
+        pea__worker_queue_node(c->worker, c->node);
+}
+
+/* ---- Events ---- */
+
+static void deliver(pea_conn *c, const pea_event *event)
+{
+    const pea_node_callbacks *on = &c->node->on;
+    void *user = c->node->user;
+    switch (event->type) {
+    case PEA_EVENT_READY:
+        c->ready = true;
+        c->heard_ms = pea__now_ms();
+        pea__admission_ready(c->node);
+        if (pea__registry_name(c) != PEA_OK) {
+            pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+        }
+        pea__log(c->node->runtime, PEA_LOG_DEBUG, c->node, c, "connected");
+        if (on->on_connect != NULL)
+            on->on_connect(c, user);
+        break;
+    case PEA_EVENT_MESSAGE:
+        c->messages_in++;
+        if (on->on_message != NULL) {
+            c->message = event;
+            on->on_message(c, event->data, event->len, user);
+            c->message = NULL;
+        }
+        break;
+    case PEA_EVENT_DRAIN:
+        if (on->on_drain != NULL)
+            on->on_drain(c, user);
+        break;
+    case PEA_EVENT_END:
+        if (on->on_end != NULL)
+            on->on_end(c, user);
+        break;
+    case PEA_EVENT_CLOSED:
+        end(c, event->reason);
+        break;
+    }
+}
+
+/* Delivers events until there are none, or until a callback paused or ended the connection. */
+static void pump(pea_conn *c)
+{
+    pea_event event;
+    while (!c->over && !(c->paused && pea_pipe_state(c->pipe) == PEA_READY)) {
+        if (pea_pipe_next(c->pipe, &event) != PEA_OK)
+            return;
+        deliver(c, &event);
+    }
+    if (!c->over && pea__pipe_hold(c->pipe) != PEA_OK) /* paused: the rest of the scratch must not be lost */
+        pea__conn_abort(c, PEA_BY_READING, PEA_E_NOMEM, NULL);
+}
+
+/* Our side ended it: the state's deadline is linger from now on. */
+static void note_closing(pea_conn *c)
+{
+    if (!c->over && !c->closing && pea_pipe_state(c->pipe) >= PEA_CLOSING) {
+        c->closing = true;
+        c->since_ms = pea__now_ms();
+    }
+}
+
+/* ---- Reading ---- */
+
+/* One recv() and what comes of it. True: there may be more. */
+static bool read_once(pea_conn *c)
+{
+    if (c->over || !wants_read(c))
+        return false;
+    size_t room = pea_pipe_room(c->pipe);
+    if (room > PEA__SCRATCH_BYTES)
+        room = PEA__SCRATCH_BYTES;
+    ssize_t n;
+    do
+        n = recv(c->fd, c->worker->scratch, room, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            pea_pipe_broken(c->pipe, PEA_BY_READING, errno);
+            pump(c);
+        }
+        return false;
+    }
+    if (n == 0) {
+        c->fin = true;
+        pea_pipe_feed_end(c->pipe);
+    } else {
+        size_t taken;
+        c->bytes_in += (size_t)n;
+        tick(c);
+        c->heard_ms = pea__now_ms();
+        pea_err err = pea_pipe_feed(c->pipe, c->worker->scratch, (size_t)n, &taken);
+        (void)err; /* a failure is the pipe's end, which pump() tells */
+    }
+    pump(c);
+    return n > 0 && (size_t)n == room;
+}
+
+static void readable(pea_conn *c)
+{
+    for (unsigned i = 0; i < PEA__READS_PER_EVENT; i++)
+        if (!read_once(c))
+            return;
+}
+
+/* ---- Writing ---- */
+
+/* send() failed. The peer's last words may still lie in the socket: they are read before the error is taken for the reason. */
+static void write_failed(pea_conn *c)
+{
+    while (read_once(c))
+        continue;
+    if (c->over)
+        return;
+    pea_pipe_broken(c->pipe, PEA_BY_WRITING, c->write_errno);
+    pump(c);
+}
+
+/* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
+static void write_out(pea_conn *c)
+{
+    if (c->connecting || c->blocked || c->over || c->write_errno != 0)
+        return;
+    for (unsigned i = 0; i < PEA__WRITES_PER_EVENT; i++) {
+        pea_span span;
+        pea_err err = pea_pipe_output(c->pipe, &span);
+        if (err != PEA_OK) {
+            if (err == PEA_EOF && !c->shut) {
+                c->shut = true;
+                shutdown(c->fd, SHUT_WR);
+            }
+            return;
+        }
+        ssize_t n;
+        do
+            n = send(c->fd, span.data, span.len, MSG_NOSIGNAL);
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+            c->write_errno = errno; /* told in the round: a callback may be on the stack */
+            pea__worker_queue(c->worker, c);
+            return;
+        }
+        size_t sent = n > 0 ? (size_t)n : 0;
+        c->bytes_out += sent;
+        pea_pipe_sent(c->pipe, sent);
+        if (sent < span.len) {
+            c->blocked = true;
+            return;
+        }
+    }
+    pea__worker_queue(c->worker, c); /* its turn is over: the rest goes in the next round */
+}
+
+/* Writes, and tells what the writing brought: confirmations, a drained queue, the end. */
+static void flush(pea_conn *c)
+{
+    write_out(c);
+    if (c->write_errno != 0)
+        write_failed(c);
+    if (c->over)
+        return;
+    confirm(c, PEA_OK);
+    pump(c);
+    if (c->over)
+        return;
+    note_closing(c);
+    watch(c);
+    retime(c);
+}
+
+/* ---- The loop's calls ---- */
+
+static void on_io(struct ev_loop *loop, ev_io *io, int events)
+{
+    pea_conn *c = io->data;
+    (void)loop;
+    if (!pea__worker_enter(c->worker))
+        return;
+    if (c->connecting) {
+        int sys = 0;
+        socklen_t len = sizeof sys;
+        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys, &len) != 0)
+            sys = errno;
+        if (sys == 0)
+            pea__conn_begin(c);
+        else
+            c->dial_errno = sys;
+    } else {
+        if ((events & EV_WRITE) != 0)
+            c->blocked = false;
+        if ((events & EV_READ) != 0)
+            readable(c);
+    }
+    if (!c->over) {
+        if ((events & EV_WRITE) != 0 || c->dial_errno != 0 || pea__pipe_has_output(c->pipe))
+            pea__worker_queue(c->worker, c);
+        note_closing(c);
+        watch(c);
+        retime(c);
+    }
+    pea__worker_leave(c->worker);
+}
+
+static void conn_free(pea_conn *c)
+{
+    pea_pipe_free(c->pipe);
+    pea__free(c);
+}
+
+void pea__conn_round(pea_conn *c)
+{
+    if (c->over) {
+        conn_free(c);
+        return;
+    }
+    if (c->dial_errno != 0) {
+        pea_pipe_broken(c->pipe, PEA_BY_HANDSHAKE, c->dial_errno);
+        pump(c);
+        return;
+    }
+    if (c->pump_due) {
+        c->pump_due = false;
+        tick(c);
+        pump(c);
+        if (c->over)
+            return;
+    }
+    flush(c);
+}
+
+/* ---- Birth ---- */
+
+pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain, pea_codec *codec,
+                      const pea_peer *expect, pea_error *why)
+{
+    pea_runtime *r = node->runtime;
+    pea_err err;
+    pea_conn *c = pea__alloc(sizeof *c);
+    if (c == NULL) {
+        err = pea__error(why, PEA_E_NOMEM, NULL);
+        goto out;
+    }
+    c->worker = &r->worker;
+    c->node = node;
+    c->id = ++r->last_conn;
+    c->fd = fd;
+    c->side = (uint8_t)side;
+    c->remote = *remote;
+    c->sent_end = &c->sent_first;
+    c->since_ms = pea__now_ms();
+    pea_pipe_opts opts = {.size = sizeof opts,
+                          .side = side,
+                          .codec = codec,
+                          .policy = node->policy,
+                          .remote = &c->remote,
+                          .expect = expect,
+                          .high_water = node->limits.high_water,
+                          .low_water = node->limits.low_water,
+                          .half_close = node->limits.half_close,
+                          .log = r->log,
+                          .log_arg = r->log_arg};
+    err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, r->serial, c->id, why);
+    if (err == PEA_OK && pea__registry_add(c) != PEA_OK)
+        err = pea__error(why, PEA_E_NOMEM, NULL);
+    if (err != PEA_OK)
+        goto out;
+    ev_init(&c->io, on_io);
+    ev_init(&c->timer, on_timer);
+    c->io.data = c->timer.data = c;
+    *conn = c;
+    return PEA_OK;
+out:
+    if (c != NULL)
+        conn_free(c);
+    close(fd);
+    pea__admission_gone(node, false);
+    return err;
+}
+
+void pea__conn_begin(pea_conn *c)
+{
+    c->connecting = false;
+    c->since_ms = c->heard_ms = pea__now_ms();
+    c->pump_due = true; /* it speaks, and is spoken of, from the loop */
+    pea__worker_queue(c->worker, c);
+    watch(c);
+    retime(c);
+}
+
+void pea__conn_dial(pea_conn *c, int dial_errno)
+{
+    if (dial_errno == 0) {
+        pea__conn_begin(c);
+        return;
+    }
+    c->connecting = true;
+    if (dial_errno != EINPROGRESS) {
+        c->dial_errno = dial_errno;
+        pea__worker_queue(c->worker, c);
+    }
+    watch(c);
+    retime(c);
+}
+
+/* ---- The public face ---- */
+
+pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
+{
+    if (!c->queued) {
+        if (c->over)
+            return PEA_E_STATE;
+        if (pea__forked(c->node->runtime))
+            return PEA_E_FORKED;
+        pea__worker_queue(c->worker, c);
+    }
+    pea_err err = pea_pipe_send(c->pipe, data, len);
+    if (err != PEA_OK)
+        return err;
+    c->messages_out++;
+    if (pea_pipe_queued(c->pipe) >= PEA_WRITE_MAX && !c->blocked)
+        write_out(c); /* a full write need not wait for the round; what it brings is told there */
+    return PEA_OK;
+}
+
+pea_err pea_conn_send_msg(pea_conn *c, pea_msg *msg, void (*on_sent)(void *arg, pea_err err), void *arg)
+{
+    pea__sent *s = NULL;
+    if (on_sent != NULL && (s = pea__alloc(sizeof *s)) == NULL)
+        return PEA_E_NOMEM;
+    pea_span span = pea_msg_span(msg);
+    pea_err err = pea_conn_send(c, span.data, span.len);
+    if (err != PEA_OK || s == NULL) {
+        pea__free(s);
+        return err;
+    }
+    *s = (pea__sent){.position = pea__pipe_queued_total(c->pipe), .fn = on_sent, .arg = arg};
+    *c->sent_end = s;
+    c->sent_end = &s->next;
+    return PEA_OK;
+}
+
+void pea_conn_flush(pea_conn *c)
+{
+    if (c->over || pea__forked(c->node->runtime))
+        return;
+    write_out(c);
+    pea__worker_queue(c->worker, c);
+}
+
+pea_err pea_conn_keep(pea_conn *c, pea_msg **msg)
+{
+    return c->message != NULL ? pea_msg_new(msg, c->message->data, c->message->len) : PEA_E_STATE;
+}
+
+void pea__conn_finish(pea_conn *c, const pea_reason *reason)
+{
+    if (c->over || c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
+        return;
+    c->closing = true; /* once: on_closing may call us again */
+    if (c->ready && c->node->on.on_closing != NULL)
+        c->node->on.on_closing(c, reason, c->node->user);
+    c->since_ms = pea__now_ms();
+    if (c->connecting)
+        pea_pipe_abort(c->pipe, reason->origin, reason->err == PEA_OK ? PEA_E_ABORTED : reason->err, reason->text);
+    else
+        pea__pipe_finish(c->pipe, reason);
+    c->pump_due = true;
+    pea__worker_queue(c->worker, c);
+    retime(c);
+}
+
+void pea_conn_close(pea_conn *c, uint16_t code, const char *text)
+{
+    pea_reason reason = {.origin = PEA_BY_USER, .err = PEA_OK, .code = code};
+    if (text != NULL)
+        strncpy(reason.text, text, sizeof reason.text - 1);
+    pea__conn_finish(c, &reason);
+}
+
+void pea__conn_abort(pea_conn *c, pea_origin origin, pea_err err, const char *text)
+{
+    if (c->over)
+        return;
+    pea_pipe_abort(c->pipe, origin, err, text);
+    c->pump_due = true;
+    pea__worker_queue(c->worker, c);
+}
+
+void pea_conn_abort(pea_conn *c)
+{
+    pea__conn_abort(c, PEA_BY_USER, PEA_E_ABORTED, "");
+}
+
+pea_err pea_conn_end(pea_conn *c)
+{
+    if (c->over)
+        return PEA_E_STATE;
+    pea_err err = pea_pipe_end(c->pipe);
+    if (err == PEA_OK)
+        pea__worker_queue(c->worker, c);
+    return err;
+}
+
+void pea_conn_pause(pea_conn *c)
+{
+    c->paused = true;
+    watch(c);
+}
+
+void pea_conn_resume(pea_conn *c)
+{
+    if (c->over || !c->paused)
+        return;
+    c->paused = false;
+    c->pump_due = true; /* what was held back comes first, from the loop */
+    c->heard_ms = pea__now_ms();
+    pea__worker_queue(c->worker, c);
+    watch(c);
+}
+
+uint64_t pea_conn_id(const pea_conn *c)
+{
+    return c->id;
+}
+
+pea_node *pea_conn_node(const pea_conn *c)
+{
+    return c->node;
+}
+
+pea_side pea_conn_side(const pea_conn *c)
+{
+    return (pea_side)c->side;
+}
+
+pea_state pea_conn_state(const pea_conn *c)
+{
+    if (c->over)
+        return PEA_CLOSED;
+    return c->connecting ? PEA_DIALING : pea_pipe_state(c->pipe);
+}
+
+const pea_peer *pea_conn_peer(const pea_conn *c)
+{
+    return pea_pipe_peer(c->pipe);
+}
+
+const pea_addr *pea_conn_remote(const pea_conn *c)
+{
+    return &c->remote;
+}
+
+size_t pea_conn_queued(const pea_conn *c)
+{
+    return pea_pipe_queued(c->pipe);
+}
+
+void pea_conn_set_user(pea_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *pea_conn_user(const pea_conn *c)
+{
+    return c->user;
+}
+
+void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
+{
+    *info = (pea_conn_info){.id = c->id,
+                            .side = (pea_side)c->side,
+                            .state = pea_conn_state(c),
+                            .remote = c->remote,
+                            .messages_in = c->messages_in,
+                            .messages_out = c->messages_out,
+                            .bytes_in = c->bytes_in,
+                            .bytes_out = c->bytes_out};
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    if (getsockname(c->fd, (struct sockaddr *)&local, &len) == 0)
+        pea__addr_from_socket(&info->local, &local, len);
+    if (pea_pipe_peer(c->pipe) != NULL)
+        info->peer = *pea_pipe_peer(c->pipe);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/* Where inbound connections come from: bound sockets, and accept() that neither blocks nor spins. */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "addr_priv.h"
+#include "chain_priv.h"
+#include "err_priv.h"
+#include "runtime_priv.h"
+
+#define BACKLOG_DEFAULT 1024 /* a burst of dials waits here; the system may cut it */
+
+static pea_err option(int fd, int level, int name, int value, const char *what, pea_error *why)
+{
+    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? PEA_OK : pea__error_sys(why, errno, what);
+}
+
+pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return pea__error_sys(why, errno, "fcntl");
+#ifdef SO_NOSIGPIPE
+    pea_err quiet = option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1, "SO_NOSIGPIPE", why);
+    if (quiet != PEA_OK)
+        return quiet;
+#endif
+    if (addr->family == PEA_ADDR_UNIX)
+        return PEA_OK;
+    return option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", why); /* what is sent together is written together already */
+}
+
+/* ---- Accepting ---- */
+
+static bool is_exhaustion(int sys)
+{
+    return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
+}
+
+/* Descriptors or memory are exhausted: accepting again at once would spin until somebody gives some back. */
+static void rest(pea_listener *l, int sys)
+{
+    struct ev_loop *loop = l->node->runtime->worker.loop;
+    char text[128] = "accept: ";
+    strncat(text, strerror(sys), sizeof text - strlen(text) - 1);
+    pea__log(l->node->runtime, PEA_LOG_WARNING, l->node, NULL, text);
+    ev_io_stop(loop, &l->io);
+    ev_timer_set(&l->pause, PEA__ACCEPT_PAUSE_S, 0.);
+    ev_timer_start(loop, &l->pause);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea_listener *l = timer->data;
+    (void)events;
+    ev_io_start(loop, &l->io);
+}
+
+static void admit(pea_listener *l, int fd, const pea_addr *from)
+{
+    pea_node *node = l->node;
+    if (pea__admission_take(node, from, NULL) != PEA_OK) {
+        close(fd);
+        return;
+    }
+    if (node->on.on_accept != NULL && node->on.on_accept(node, from, node->user) != PEA_OK) {
+        pea__admission_refused(node);
+        pea__admission_gone(node, false);
+        close(fd);
+        return;
+    }
+    pea_error why;
+    pea_conn *conn;
+    if (pea__socket_ready(fd, from, &why) != PEA_OK) {
+        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
+        pea__admission_gone(node, false);
+        close(fd);
+        return;
+    }
+    if (pea__conn_new(&conn, node, fd, PEA_RESPONDER, from, l->chain, l->codec, NULL, &why) != PEA_OK) {
+        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
+        return;
+    }
+    pea__conn_begin(conn);
+}
+
+/* One accept(). False: there is nothing more for now. */
+static bool accept_one(pea_listener *l)
+{
+    struct sockaddr_storage from;
+    socklen_t len = sizeof from;
+    memset(&from, 0, sizeof from);
+    int fd = accept(l->fd, (struct sockaddr *)&from, &len);
+    if (fd < 0) {
+        if (is_exhaustion(errno))
+            rest(l, errno);
+        return errno == ECONNABORTED || errno == EINTR; /* that one is gone; there may be others */
+    }
+    pea_addr addr;
+    pea__addr_from_socket(&addr, &from, len);
+    admit(l, fd, &addr);
+    return true;
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+{
+    pea_listener *l = io->data;
+    pea_node *node = l->node;
+    pea__worker *w = &node->runtime->worker;
+    (void)loop;
+    (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    l->accepting = true; /* on_accept may stop listening */
+    for (unsigned i = 0; i < PEA__ACCEPTS_PER_EVENT && l->fd >= 0; i++)
+        if (!accept_one(l))
+            break;
+    l->accepting = false;
+    if (l->fd < 0)
+        pea__free(l);
+    pea__worker_leave(w);
+}
+
+/* ---- Listening ---- */
+
+static pea_err open_socket(const pea_addr *addr, int backlog, int *out, pea_error *why)
+{
+    struct sockaddr_storage at;
+    socklen_t len = pea__addr_to_socket(addr, &at);
+    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    if (fd < 0)
+        return pea__error_sys(why, errno, "socket");
+    pea_err err = pea__socket_ready(fd, addr, why);
+    if (err == PEA_OK && addr->family != PEA_ADDR_UNIX)
+        err = option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", why);
+    if (err == PEA_OK && addr->family == PEA_ADDR_IPV6)
+        err = option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY", why); /* IPv4 is asked for by an address of its own */
+    char text[PEA_ADDR_TEXT_BYTES];
+    if (err == PEA_OK && bind(fd, (const struct sockaddr *)&at, len) != 0)
+        err = pea__error_sys(why, errno, pea_addr_format(addr, text));
+    if (err == PEA_OK && listen(fd, backlog) != 0)
+        err = pea__error_sys(why, errno, "listen");
+    if (err != PEA_OK) {
+        close(fd);
+        return err;
+    }
+    *out = fd;
+    return PEA_OK;
+}
+
+static void bound_addr(pea_listener *l)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof at;
+    memset(&at, 0, sizeof at);
+    if (getsockname(l->fd, (struct sockaddr *)&at, &len) == 0)
+        pea__addr_from_socket(&l->addr, &at, len);
+}
+
+pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener, pea_error *why)
+{
+    pea_listen_opts o = PEA_LISTEN_INIT;
+    pea_addr at;
+    if (pea__forked(node->runtime))
+        return pea__error(why, PEA_E_FORKED, NULL);
+    if (node->shutting_down || node->freed)
+        return pea__error(why, PEA_E_STATE, "the node is shut down");
+    pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK)
+        err = pea_addr_parse(&at, addr, why);
+    if (err == PEA_OK && o.chain != NULL)
+        err = pea__chain_use(o.chain, why);
+    if (err != PEA_OK)
+        return err;
+    pea_listener *l = pea__alloc(sizeof *l);
+    if (l == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    err = open_socket(&at, o.backlog > 0 ? o.backlog : BACKLOG_DEFAULT, &l->fd, why);
+    if (err != PEA_OK) {
+        pea__free(l);
+        return err;
+    }
+    l->addr = at;
+    bound_addr(l);
+    l->node = node;
+    l->chain = pea_chain_ref(o.chain != NULL ? o.chain : node->chain);
+    l->codec = o.codec != NULL ? pea_codec_ref(o.codec) : node->codec != NULL ? pea_codec_ref(node->codec) : NULL;
+    ev_io_init(&l->io, on_acceptable, l->fd, EV_READ);
+    ev_init(&l->pause, on_pause_over);
+    l->io.data = l->pause.data = l;
+    ev_io_start(node->runtime->worker.loop, &l->io);
+    l->next = node->listeners;
+    node->listeners = l;
+    node->counts.listeners++;
+    if (listener != NULL)
+        *listener = l;
+    return PEA_OK;
+}
+
+void pea_node_unlisten(pea_node *node, pea_listener *listener)
+{
+    struct ev_loop *loop = node->runtime->worker.loop;
+    for (pea_listener **at = &node->listeners; *at != NULL; at = &(*at)->next) {
+        if (*at != listener)
+            continue;
+        *at = listener->next;
+        node->counts.listeners--;
+        ev_io_stop(loop, &listener->io);
+        ev_timer_stop(loop, &listener->pause);
+        close(listener->fd);
+        listener->fd = -1;
+        if (listener->addr.family == PEA_ADDR_UNIX && listener->addr.path_len > 0 && listener->addr.u.path[0] != '\0')
+            unlink(listener->addr.u.path);
+        pea_chain_unref(listener->chain);
+        pea_codec_unref(listener->codec);
+        if (!listener->accepting)
+            pea__free(listener);
+        return;
+    }
+}
+
+const pea_addr *pea_listener_addr(const pea_listener *listener)
+{
+    return &listener->addr;
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/* What threads other than a connection's own may ask for: posts in a bounded mailbox, run on its thread in the order they came. */
+#include <string.h>
+
+#include "runtime_priv.h"
+#include "utf8_priv.h"
+
+/* Queues a post. PEA_OK | PEA_E_QUEUE_FULL, and the post is still the caller's. */
+static pea_err deliver(pea_runtime *runtime, pea__post *post)
+{
+    pea__worker *w = &runtime->worker;
+    pea_err err = PEA_OK;
+    pthread_mutex_lock(&w->mail_lock);
+    if (w->post_bytes + post->bytes > runtime->mailbox_bytes) {
+        err = PEA_E_QUEUE_FULL;
+    } else {
+        w->post_bytes += post->bytes;
+        *w->posts_end = post;
+        w->posts_end = &post->next;
+    }
+    pthread_mutex_unlock(&w->mail_lock);
+    if (err == PEA_OK)
+        ev_async_send(w->loop, &w->mail);
+    return err;
+}
+
+static pea__post *take_all(pea__worker *w)
+{
+    pthread_mutex_lock(&w->mail_lock);
+    pea__post *first = w->posts;
+    w->posts = NULL;
+    w->posts_end = &w->posts;
+    w->post_bytes = 0;
+    pthread_mutex_unlock(&w->mail_lock);
+    return first;
+}
+
+void pea__mailbox_run(pea__worker *w)
+{
+    for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
+        next = post->next;
+        post->run(w, post);
+        pea__free(post);
+    }
+}
+
+/* The runtime ends: nobody is left to whom a post could mean anything. */
+void pea__mailbox_drop(pea__worker *w)
+{
+    for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
+        next = post->next;
+        if (post->on_sent != NULL)
+            post->on_sent(post->arg, PEA_E_STALE);
+        pea_msg_unref(post->msg);
+        pea__free(post);
+    }
+}
+
+/* ---- Resume ---- */
+
+typedef struct resume {
+    pea__post *post;
+    pea_err err;
+} resume;
+
+static void run_resume(pea__worker *w, pea__post *post)
+{
+    pea_conn *conn = pea__registry_find(w->runtime, post->ticket.conn);
+    if (conn == NULL || conn->over || pea_pipe_resume(conn->pipe, post->ticket, post->verdict) != PEA_OK)
+        return; /* answered already, or too late */
+    conn->pump_due = true;
+    pea__worker_queue(w, conn);
+}
+
+static void resume_in(pea_runtime *runtime, void *arg)
+{
+    resume *r = arg;
+    r->err = pea__forked(runtime) ? PEA_E_FORKED : deliver(runtime, r->post);
+}
+
+pea_err pea_post_resume(pea_ticket ticket, pea_err verdict)
+{
+    pea__post *post = pea__alloc(sizeof *post);
+    if (post == NULL)
+        return PEA_E_NOMEM;
+    *post = (pea__post){.run = run_resume, .bytes = sizeof *post, .ticket = ticket, .verdict = verdict};
+    resume r = {post, PEA_E_STALE};
+    pea__runtime_with(ticket.runtime, resume_in, &r);
+    if (r.err != PEA_OK)
+        pea__free(post);
+    return r.err;
+}
+
+/* ---- Send ---- */
+
+static void run_send(pea__worker *w, pea__post *post)
+{
+    pea_conn *conn = pea__registry_find(w->runtime, post->conn);
+    pea_err err = conn != NULL ? pea_conn_send_msg(conn, post->msg, post->on_sent, post->arg) : PEA_E_STALE;
+    if (err != PEA_OK && post->on_sent != NULL)
+        post->on_sent(post->arg, err);
+    pea_msg_unref(post->msg);
+}
+
+pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err), void *arg)
+{
+    if (pea__forked(runtime))
+        return PEA_E_FORKED;
+    pea__post *post = pea__alloc(sizeof *post);
+    if (post == NULL)
+        return PEA_E_NOMEM;
+    *post = (pea__post){.run = run_send, .bytes = sizeof *post + pea_msg_span(msg).len, .conn = conn, .msg = pea_msg_ref(msg), .on_sent = on_sent, .arg = arg};
+    pea_err err = deliver(runtime, post);
+    if (err != PEA_OK) {
+        pea_msg_unref(msg);
+        pea__free(post);
+    }
+    return err;
+}
+
+/* ---- Close ---- */
+
+static void run_close(pea__worker *w, pea__post *post)
+{
+    pea_conn *conn = pea__registry_find(w->runtime, post->conn);
+    if (conn != NULL)
+        pea_conn_close(conn, post->code, post->text);
+}
+
+pea_err pea_post_close(pea_runtime *runtime, uint64_t conn, uint16_t code, const char *text)
+{
+    if (pea__forked(runtime))
+        return PEA_E_FORKED;
+    size_t len = text != NULL ? pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX) : 0;
+    pea__post *post = pea__alloc(sizeof *post + len + 1);
+    if (post == NULL)
+        return PEA_E_NOMEM;
+    *post = (pea__post){.run = run_close, .bytes = sizeof *post + len + 1, .conn = conn, .code = code};
+    if (len > 0)
+        memcpy(post->text, text, len);
+    pea_err err = deliver(runtime, post);
+    if (err != PEA_OK)
+        pea__free(post);
+    return err;
+}

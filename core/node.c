@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* A node ties listeners, dials and connections to one chain, policy and set of callbacks. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "chain_priv.h"
+#include "err_priv.h"
+#include "runtime_priv.h"
+
+/* ---- Birth ---- */
+
+static void or_default(uint32_t *value, uint32_t otherwise)
+{
+    if (*value == 0)
+        *value = otherwise;
+}
+
+/* The numbers of docs/node.md. */
+static void fill_in(pea_node_opts *o)
+{
+    or_default(&o->max_connections, PEA_UNLIMITED);
+    or_default(&o->max_pending, 1024);
+    or_default(&o->connect_timeout_ms, 5000);
+    or_default(&o->handshake_timeout_ms, 10000);
+    or_default(&o->linger_ms, 2000);
+    or_default(&o->partial_timeout_ms, 30000);
+    or_default(&o->idle_timeout_ms, PEA_NEVER);
+}
+
+static pea_err check(const pea_node_opts *o, pea_error *why)
+{
+    pea_err err = pea__chain_use(o->chain, why);
+    if (err != PEA_OK)
+        return err;
+    if (pea__chain_mode(o->chain) == PEA_RECORDS && o->codec != NULL)
+        return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
+    if (o->low_water != 0 && o->high_water != 0 && o->low_water > o->high_water)
+        return pea__error(why, PEA_E_INVALID, "low_water is above high_water");
+    return PEA_OK;
+}
+
+static char *name_of(pea_runtime *runtime, const char *name)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%" PRIu64, runtime->last_node++);
+    const char *from = name != NULL ? name : number;
+    char *copy = pea__alloc(strlen(from) + 1);
+    if (copy != NULL)
+        memcpy(copy, from, strlen(from));
+    return copy;
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
+
+pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts *opts, pea_error *why)
+{
+    pea_node_opts o = PEA_NODE_INIT;
+    pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK && pea__forked(runtime))
+        err = pea__error(why, PEA_E_FORKED, NULL);
+    if (err == PEA_OK)
+        err = check(&o, why);
+    if (err != PEA_OK)
+        return err;
+    pea_node *n = pea__alloc(sizeof *n);
+    char *name = name_of(runtime, o.name);
+    if (n == NULL || name == NULL) {
+        pea__free(n);
+        pea__free(name);
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    }
+    fill_in(&o);
+    n->runtime = runtime;
+    n->name = name;
+    if (o.on != NULL)
+        n->on = *o.on;
+    n->user = o.user;
+    n->chain = pea_chain_ref(o.chain);
+    n->codec = o.codec != NULL ? pea_codec_ref(o.codec) : NULL;
+    n->policy = o.policy != NULL ? pea_policy_ref(o.policy) : NULL;
+    o.name = NULL;
+    o.chain = NULL;
+    o.codec = NULL;
+    o.policy = NULL;
+    o.on = NULL;
+    o.user = NULL;
+    n->limits = o;
+    ev_init(&n->deadline, on_deadline);
+    n->deadline.data = n;
+    runtime->nodes++;
+    *node = n;
+    return PEA_OK;
+}
+
+/* ---- Death ---- */
+
+static void deadline_stop(pea_node *node)
+{
+    if (!ev_is_active(&node->deadline))
+        return;
+    ev_ref(node->runtime->worker.loop);
+    ev_timer_stop(node->runtime->worker.loop, &node->deadline);
+}
+
+static void tell_done(pea_node *node)
+{
+    while (node->done != NULL) {
+        pea__done *d = node->done;
+        node->done = d->next;
+        if (d->fn != NULL)
+            d->fn(d->arg);
+        pea__free(d);
+    }
+}
+
+static void unlisten_all(pea_node *node)
+{
+    while (node->listeners != NULL)
+        pea_node_unlisten(node, node->listeners);
+}
+
+void pea__node_due(pea_node *node)
+{
+    if (node->counts.connections > 0)
+        return;
+    deadline_stop(node);
+    tell_done(node);
+    if (!node->freed || node->due) /* freed by on_done: the next pass has it */
+        return;
+    pea_chain_unref(node->chain);
+    pea_codec_unref(node->codec);
+    pea_policy_unref(node->policy);
+    node->runtime->nodes--;
+    pea__free(node->name);
+    pea__free(node);
+}
+
+void pea_node_free(pea_node *node)
+{
+    if (node == NULL || node->freed || pea__forked(node->runtime))
+        return;
+    pea__worker *w = &node->runtime->worker;
+    node->freed = true;
+    unlisten_all(node);
+    for (pea_conn *c = node->conns; c != NULL; c = c->next)
+        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_ABORTED, "the node was freed");
+    pea__worker_queue_node(w, node);
+    pea__worker_settle(w);
+}
+
+/* ---- Shutdown ---- */
+
+static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea_node *node = timer->data;
+    (void)loop;
+    (void)events;
+    deadline_stop(node);
+    for (pea_conn *c = node->conns; c != NULL; c = c->next)
+        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_TIMEOUT, "the shutdown's deadline passed");
+}
+
+static void deadline_set(pea_node *node, uint32_t ms)
+{
+    struct ev_loop *loop = node->runtime->worker.loop;
+    double in = (ms != 0 ? ms : node->limits.linger_ms) / 1e3;
+    if (ev_is_active(&node->deadline) && ev_timer_remaining(loop, &node->deadline) <= in)
+        return; /* a second call only shortens it */
+    deadline_stop(node);
+    ev_now_update(loop);
+    ev_timer_set(&node->deadline, in, 1.);
+    ev_timer_start(loop, &node->deadline);
+    ev_unref(loop);
+}
+
+pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg)
+{
+    static const pea_reason reason = {
+        .origin = PEA_BY_SHUTDOWN, .err = PEA_OK, .code = PEA_CODE_SHUTDOWN, .text = "the node shuts down"};
+    pea__done *d = pea__alloc(sizeof *d);
+    if (d == NULL)
+        return PEA_E_NOMEM;
+    *d = (pea__done){.next = node->done, .fn = on_done, .arg = arg};
+    node->done = d;
+    node->shutting_down = true;
+    unlisten_all(node);
+    for (pea_conn *c = node->conns; c != NULL; c = c->next)
+        pea__conn_finish(c, &reason);
+    if (node->counts.connections > 0)
+        deadline_set(node, deadline_ms);
+    pea__worker_queue_node(&node->runtime->worker, node);
+    return PEA_OK;
+}
+
+/* ---- Looking in ---- */
+
+const char *pea_node_name(const pea_node *node)
+{
+    return node->name;
+}
+
+void *pea_node_user(const pea_node *node)
+{
+    return node->user;
+}
+
+pea_runtime *pea_node_runtime(const pea_node *node)
+{
+    return node->runtime;
+}
+
+void pea_node_counts(const pea_node *node, pea_counts *counts)
+{
+    *counts = node->counts;
+}
+
+/* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(), from the loop. */
+void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg)
+{
+    for (pea_conn *c = node->conns, *next; c != NULL; c = next) {
+        next = c->next;
+        if (!fn(c, arg))
+            return;
+    }
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection without I/O: its life from the first byte to CLOSED, and the public face. What flows through it is in pipe_read.c and pipe_write.c,
+ * what comes before in pipe_stage.c, what native mode says in channel.c. */
+#include <string.h>
+
+#include "err_priv.h"
+#include "pipe_state_priv.h"
+
+/* ---- Birth ---- */
+
+static pea_err options_check(const pea_pipe_opts *o, const pea_chain *chain, pea_error *why)
+{
+    if (o->side != PEA_INITIATOR && o->side != PEA_RESPONDER)
+        return pea__error(why, PEA_E_INVALID, "side is neither PEA_INITIATOR nor PEA_RESPONDER");
+    if (pea__chain_mode(chain) == PEA_RECORDS && o->codec != NULL)
+        return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
+    if (o->low_water != 0 && o->high_water != 0 && o->low_water > o->high_water)
+        return pea__error(why, PEA_E_INVALID, "low_water is above high_water");
+    return PEA_OK;
+}
+
+/* A connection's own address outlives its pipe; anybody else's is copied. */
+static pea_err set_remote(pea_pipe *p, const pea_pipe_opts *o)
+{
+    if (o->remote == NULL || p->conn_owned) {
+        p->remote = o->remote;
+        return PEA_OK;
+    }
+    pea_addr *copy = pea__alloc(sizeof *copy);
+    if (copy == NULL)
+        return PEA_E_NOMEM;
+    *copy = *o->remote;
+    p->remote = p->remote_copy = copy;
+    return PEA_OK;
+}
+
+static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
+{
+    if (o->expect == NULL)
+        return PEA_OK;
+    p->expect = pea__alloc(sizeof *p->expect);
+    if (p->expect == NULL)
+        return PEA_E_NOMEM;
+    *p->expect = *o->expect;
+    return PEA_OK;
+}
+
+static pea_err set_codec(pea_pipe *p, const pea_pipe_opts *o)
+{
+    if (p->mode == PEA_RECORDS) {
+        p->codec_ops = &pea__raw_ops; /* never asked: it only says that nothing is added */
+        return PEA_OK;
+    }
+    pea_err err = PEA_OK;
+    if (o->codec != NULL)
+        p->codec = pea_codec_ref(o->codec);
+    else
+        err = pea_codec_length(&p->codec, NULL, NULL);
+    if (err != PEA_OK)
+        return err;
+    p->codec_ops = p->codec->ops;
+    p->codec_self = p->codec->config;
+    p->length4 = pea__codec_is_length4(p->codec, &p->length4_max);
+    return PEA_OK;
+}
+
+pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool, uint64_t runtime_id, uint64_t conn_id,
+                      pea_error *why)
+{
+    pea_pipe_opts o = PEA_PIPE_INIT;
+    pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK)
+        err = pea__chain_use(chain, why);
+    if (err == PEA_OK)
+        err = options_check(&o, chain, why);
+    if (err != PEA_OK)
+        return err;
+    size_t floors = chain->n_stages + 1;
+    pea_pipe *p = pea__alloc(sizeof *p + floors * sizeof p->floors[0]);
+    if (p == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    p->chain = pea_chain_ref(chain);
+    p->policy = o.policy != NULL ? pea_policy_ref(o.policy) : NULL;
+    p->side = (uint8_t)o.side;
+    p->mode = (uint8_t)chain->mode;
+    p->pool = p->tx.pool = p->out.pool = p->carry.pool = p->floors[0].rx.pool = pool;
+    p->tx_open = SIZE_MAX;
+    p->answer = PEA_MORE;
+    p->partial_since = -1;
+    p->high_water = o.high_water != 0 ? o.high_water : PEA_HIGH_WATER_DEFAULT;
+    p->low_water = o.low_water != 0 ? o.low_water : p->high_water / 4 < PEA_LOW_WATER_DEFAULT ? p->high_water / 4 : PEA_LOW_WATER_DEFAULT;
+    p->half_close = o.half_close;
+    p->log = o.log;
+    p->log_arg = o.log_arg;
+    p->env.pipe = p;
+    p->conn_owned = runtime_id != 0;
+    p->runtime_id = runtime_id;
+    p->conn_id = conn_id;
+    err = set_remote(p, &o);
+    if (err == PEA_OK)
+        err = copy_expect(p, &o);
+    if (err == PEA_OK)
+        err = set_codec(p, &o);
+    if (err != PEA_OK) {
+        pea_pipe_free(p);
+        return pea__error(why, err, NULL);
+    }
+    *pipe = p;
+    return PEA_OK;
+}
+
+pea_err pea_pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea_error *why)
+{
+    static _Atomic uint64_t last_id; /* tickets of different pipes must differ */
+    return pea__pipe_new(pipe, chain, opts, NULL, 0, ++last_id, why);
+}
+
+static void codec_destroy(pea_pipe *p)
+{
+    if (p->ready_told && p->codec != NULL && p->codec_ops->create != NULL && p->codec_ops->destroy != NULL)
+        p->codec_ops->destroy(p->codec_self);
+    p->codec_self = NULL;
+}
+
+/* What only a living connection needs. */
+static void release(pea_pipe *p)
+{
+    pea__stage_destroy(p);
+    pea__transcript_free(p);
+    pea_buf_free(&p->carry);
+    for (size_t i = 0; i <= p->top; i++)
+        pea_buf_free(&p->floors[i].rx);
+}
+
+void pea_pipe_free(pea_pipe *p)
+{
+    if (p == NULL)
+        return;
+    release(p);
+    codec_destroy(p);
+    for (size_t i = p->top; i >= 1; i--)
+        p->floors[i].transform.ops->destroy(p->floors[i].transform.self);
+    pea_buf_free(&p->tx);
+    pea_buf_free(&p->out);
+    pea_codec_unref(p->codec);
+    pea_policy_unref(p->policy);
+    pea_chain_unref(p->chain);
+    pea__free(p->verdict);
+    pea__free(p->expect);
+    pea__free(p->remote_copy);
+    pea__free(p->reason);
+    pea__free(p);
+}
+
+/* ---- Death ---- */
+
+const char *pea__pipe_stage_name(const pea_pipe *p)
+{
+    return p->phase == PEA__STAGES && p->stage < p->chain->n_stages ? p->chain->stages[p->stage].ops->name : NULL;
+}
+
+/* Keeps the first reason. A stage may have left its sentence there already. */
+static void keep_reason(pea_pipe *p, const pea_reason *reason)
+{
+    char text[PEA_TEXT_MAX + 1] = "";
+    if (p->reason == NULL)
+        p->reason = pea__alloc(sizeof *p->reason);
+    if (p->reason == NULL)
+        return; /* next() has a constant one for this */
+    if (reason->text[0] == '\0')
+        memcpy(text, p->reason->text, sizeof text);
+    *p->reason = *reason;
+    if (reason->text[0] == '\0')
+        memcpy(p->reason->text, text, sizeof text);
+}
+
+pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell)
+{
+    if (p->phase == PEA__FAREWELL || p->phase == PEA__OVER)
+        return PEA_AGAIN;
+    keep_reason(p, reason);
+    bool hushed = reason->origin == PEA_BY_PEER && (p->heard & PEA__CLOSE) != 0;
+    bool told = farewell && !hushed && pea__farewell_say(p, reason->code, reason->origin == PEA_BY_USER || reason->origin == PEA_BY_SHUTDOWN ? reason->text : "") == PEA_OK;
+    bool can_end = farewell && !hushed && (p->top > 0 || p->phase == PEA__OPEN);
+    if (told || can_end) {
+        pea__window_close(p);
+        p->phase = PEA__FAREWELL;
+    } else {
+        p->phase = PEA__OVER;
+        pea__tx_drop(p);
+    }
+    release(p);
+    return PEA_AGAIN;
+}
+
+pea_err pea__pipe_fail(pea_pipe *p, pea_origin origin, pea_err err, const char *text)
+{
+    pea_reason reason = {.origin = origin, .err = err, .stage = pea__pipe_stage_name(p), .code = pea__code_of(err)};
+    if (text == NULL && (p->reason == NULL || p->reason->text[0] == '\0'))
+        text = pea_err_text(err);
+    if (text != NULL)
+        strncpy(reason.text, text, sizeof reason.text - 1);
+    return pea__pipe_end(p, &reason, reason.code != PEA_CODE_NORMAL);
+}
+
+void pea__pipe_finish(pea_pipe *p, const pea_reason *reason)
+{
+    pea__pipe_end(p, reason, true);
+}
+
+pea_err pea_pipe_close(pea_pipe *p, uint16_t code, const char *text)
+{
+    if (p->phase == PEA__FAREWELL || p->phase == PEA__OVER)
+        return PEA_E_STATE;
+    pea_reason reason = {.origin = PEA_BY_USER, .err = PEA_OK, .code = code};
+    if (text != NULL)
+        strncpy(reason.text, text, sizeof reason.text - 1);
+    pea__pipe_end(p, &reason, true);
+    return PEA_OK;
+}
+
+void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *text)
+{
+    if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER) {
+        pea_reason reason = {.origin = origin, .err = err};
+        if (text != NULL)
+            strncpy(reason.text, text, sizeof reason.text - 1);
+        pea__pipe_end(p, &reason, false);
+    }
+    p->phase = PEA__OVER;
+    pea__tx_drop(p);
+    pea_buf_free(&p->out);
+    p->wire_end_said = true;
+}
+
+void pea_pipe_broken(pea_pipe *p, pea_origin origin, int sys_errno)
+{
+    if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER) {
+        pea_reason reason = {.origin = origin, .err = PEA_E_SYS, .sys = sys_errno, .stage = pea__pipe_stage_name(p)};
+        pea__pipe_end(p, &reason, false);
+    }
+    pea_pipe_abort(p, origin, PEA_E_SYS, NULL);
+}
+
+pea_err pea_pipe_end(pea_pipe *p)
+{
+    if (p->phase != PEA__OPEN || !p->ready_told || (p->said & PEA__END) != 0)
+        return PEA_E_STATE;
+    if (p->mode == PEA_NATIVE) {
+        pea_err err = pea__chunk_say(p, 5, NULL, 0);
+        if (err != PEA_OK)
+            return err;
+        p->said |= PEA__END;
+        return PEA_OK;
+    }
+    for (size_t i = 1; i <= p->top; i++)
+        if (p->floors[i].transform.ops->control == NULL)
+            return PEA_E_UNSUPPORTED;
+    pea__window_close(p);
+    p->said |= PEA__END;
+    p->end_wanted = true;
+    return PEA_OK;
+}
+
+/* ---- Input ---- */
+
+static size_t held(const pea_pipe *p)
+{
+    size_t n = p->carry.len;
+    for (size_t i = 0; i <= p->top; i++)
+        n += p->floors[i].rx.len;
+    return n;
+}
+
+size_t pea_pipe_room(const pea_pipe *p)
+{
+    if (p->fin || p->phase == PEA__OVER)
+        return 0;
+    if (p->phase == PEA__FAREWELL)
+        return PEA__DISCARD_MAX - p->discarded;
+    if (p->out_control > PEA_HANDSHAKE_BUFFER_MAX)
+        return 0; /* the peer makes us talk and does not listen */
+    size_t most = p->phase == PEA__OPEN ? PEA__ROOM_READY : PEA_HANDSHAKE_BUFFER_MAX;
+    size_t has = p->phase == PEA__OPEN && p->dry ? 0 : held(p);
+    return has < most ? most - has : 0;
+}
+
+pea_err pea_pipe_feed(pea_pipe *p, const void *data, size_t n, size_t *taken)
+{
+    size_t room = pea_pipe_room(p);
+    *taken = n < room ? n : room;
+    if (*taken == 0)
+        return PEA_OK;
+    if (p->phase == PEA__FAREWELL) {
+        p->discarded += (uint32_t)*taken;
+        return PEA_OK;
+    }
+    p->dry = false;
+    pea_buf *wire = &p->floors[0].rx;
+    pea_err err = PEA_OK;
+    if (wire->len == 0)
+        pea__buf_borrow(wire, data, *taken);
+    else
+        err = pea_buf_append(wire, data, *taken);
+    if (err != PEA_OK)
+        pea__pipe_fail(p, PEA_BY_READING, err, NULL);
+    return err;
+}
+
+void pea_pipe_feed_end(pea_pipe *p)
+{
+    p->fin = true;
+}
+
+void pea_pipe_tick(pea_pipe *p, int64_t mono_ms, int64_t wall_ms)
+{
+    p->now_ms = mono_ms;
+    p->wall_ms = wall_ms;
+}
+
+pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
+{
+    if (ticket.runtime != p->runtime_id || ticket.conn != p->conn_id || ticket.wait != p->wait || p->answer != PEA_WAIT ||
+        p->phase >= PEA__OPEN)
+        return PEA_E_STALE;
+    p->answer = verdict == PEA_OK ? PEA_OK : verdict < 0 ? verdict : PEA_E_REFUSED;
+    p->stage_poked = true;
+    return PEA_OK;
+}
+
+/* ---- Events ---- */
+
+static pea_err begin(pea_pipe *p)
+{
+    p->begun = true;
+    p->phase = PEA__STAGES;
+    if (p->mode != PEA_NATIVE)
+        return PEA_AGAIN;
+    if (p->side == PEA_INITIATOR && pea__greeting_say(p) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+    if (p->side == PEA_RESPONDER || p->chain->n_stages == 0)
+        p->phase = PEA__GREETING;
+    return PEA_AGAIN;
+}
+
+/* Foreign modes open without a word. */
+static pea_err open_foreign(pea_pipe *p, pea_event *event)
+{
+    pea_err err = pea__verdict_confirm(p);
+    if (err == PEA_WAIT)
+        return PEA_MORE;
+    if (err != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+    p->phase = PEA__OPEN;
+    p->left = SIZE_MAX;
+    p->ready_told = true;
+    pea__transcript_free(p);
+    *event = (pea_event){.type = PEA_EVENT_READY};
+    return PEA_OK;
+}
+
+static pea_err codec_create(pea_pipe *p)
+{
+    if (p->codec_ops->create == NULL)
+        return PEA_OK;
+    void *self = NULL;
+    pea_err err = p->codec_ops->create(p->codec->config, (pea_side)p->side, pea_pipe_peer(p), &self);
+    if (err == PEA_OK)
+        p->codec_self = self;
+    return err;
+}
+
+/* READY, unless the codec cannot be made: then nobody was told yet that it was. */
+static pea_err ready(pea_pipe *p, pea_event *event)
+{
+    pea_err err = codec_create(p);
+    if (err == PEA_OK)
+        return PEA_OK;
+    p->ready_told = false;
+    pea__pipe_fail(p, PEA_BY_HANDSHAKE, err < 0 ? err : PEA_E_INVALID, "the codec could not be created");
+    *event = (pea_event){0};
+    return PEA_AGAIN;
+}
+
+static pea_err opening(pea_pipe *p, pea_event *event)
+{
+    pea_err err = p->mode == PEA_NATIVE ? pea__opening_run(p, event) : open_foreign(p, event);
+    return err == PEA_OK && event->type == PEA_EVENT_READY ? ready(p, event) : err;
+}
+
+/* After our last word: all of it must be out, and the peer must have ended, or said more than we read. */
+static pea_err farewell(pea_pipe *p)
+{
+    bool out = p->tx.len + p->out.len == 0 && p->wire_end_said;
+    if (!out || !(p->fin || p->discarded >= PEA__DISCARD_MAX))
+        return PEA_MORE;
+    p->phase = PEA__OVER;
+    return PEA_AGAIN;
+}
+
+static pea_err over(pea_pipe *p, pea_event *event)
+{
+    static const pea_reason no_memory = {.origin = PEA_BY_READING, .err = PEA_E_NOMEM, .text = "memory is exhausted"};
+    if (p->told)
+        return PEA_MORE;
+    p->told = true;
+    *event = (pea_event){.type = PEA_EVENT_CLOSED, .reason = p->reason != NULL ? p->reason : &no_memory};
+    return PEA_OK;
+}
+
+static pea_err advance(pea_pipe *p, pea_event *event)
+{
+    if (!p->begun)
+        return begin(p);
+    switch ((pea__phase)p->phase) {
+    case PEA__GREETING:
+        return p->mode == PEA_NATIVE && p->fin && p->floors[0].rx.len == 0 ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED) : pea__greeting_run(p);
+    case PEA__STAGES:
+        return pea__stages_run(p);
+    case PEA__OPENING:
+        return opening(p, event);
+    case PEA__OPEN:
+        return pea__read_message(p, event);
+    case PEA__FAREWELL:
+        return farewell(p);
+    case PEA__OVER:
+        break;
+    }
+    return over(p, event);
+}
+
+/* Nothing more for now: what is borrowed is copied, what is empty goes back to the pool. */
+static void settle(pea_pipe *p)
+{
+    p->dry = true;
+    bool ok = pea__buf_own(&p->floors[0].rx) == PEA_OK;
+    for (size_t i = 0; i <= p->top; i++)
+        pea__buf_settle(&p->floors[i].rx);
+    pea__buf_settle(&p->carry);
+    if (!ok)
+        pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    else if (p->phase != PEA__OPEN || !pea__read_partial(p))
+        p->partial_since = -1;
+    else if (p->partial_since < 0)
+        p->partial_since = p->now_ms;
+}
+
+/* A peer that has gone while a stage or the policy waits need not be waited for. */
+static bool gone_while_waiting(const pea_pipe *p)
+{
+    return p->fin && p->answer == PEA_WAIT && (p->phase == PEA__STAGES || p->phase == PEA__OPENING);
+}
+
+pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
+{
+    pea_err err;
+    do {
+        if (p->want_drain && p->phase == PEA__OPEN && pea_pipe_queued(p) < p->low_water) {
+            p->want_drain = false;
+            *event = (pea_event){.type = PEA_EVENT_DRAIN};
+            return PEA_OK;
+        }
+        err = advance(p, event);
+        if (err == PEA_MORE && gone_while_waiting(p))
+            err = pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, "the peer closed the connection while it was being judged");
+        if (err == PEA_MORE) {
+            pea__phase before = (pea__phase)p->phase;
+            settle(p);
+            if ((pea__phase)p->phase != before)
+                err = PEA_AGAIN;
+        }
+    } while (err == PEA_AGAIN);
+    return err;
+}
+
+/* ---- Looking in ---- */
+
+pea_state pea_pipe_state(const pea_pipe *p)
+{
+    switch ((pea__phase)p->phase) {
+    case PEA__GREETING:
+    case PEA__STAGES:
+        return PEA_HANDSHAKING;
+    case PEA__OPENING:
+        return PEA_OPENING;
+    case PEA__OPEN:
+        return PEA_READY;
+    case PEA__FAREWELL:
+        return PEA_CLOSING;
+    case PEA__OVER:
+        break;
+    }
+    return p->told ? PEA_CLOSED : PEA_CLOSING;
+}
+
+pea_side pea_pipe_side(const pea_pipe *p)
+{
+    return (pea_side)p->side;
+}
+
+const pea_peer *pea_pipe_peer(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->proven && !p->verdict->refused ? &p->verdict->peer : NULL;
+}
+
+const pea_peer *pea_pipe_refused(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->refused ? &p->verdict->peer : NULL;
+}
+
+int64_t pea_pipe_partial_since(const pea_pipe *p)
+{
+    return p->partial_since;
+}
+
+pea_err pea_pipe_query(const pea_pipe *p, pea_query what, pea_span in, void *out, size_t *len)
+{
+    if (p->top == 0 || p->floors[p->top].transform.ops->query == NULL)
+        return PEA_E_UNSUPPORTED;
+    return p->floors[p->top].transform.ops->query(p->floors[p->top].transform.self, what, in, out, len);
+}
+
+pea_err pea__pipe_hold(pea_pipe *p)
+{
+    return pea__buf_own(&p->floors[0].rx);
+}
+
+size_t pea__pipe_held(const pea_pipe *p)
+{
+    size_t n = p->carry.cap + p->tx.cap + p->out.cap;
+    for (size_t i = 0; i <= p->top; i++)
+        n += p->floors[i].rx.cap;
+    return n;
+}

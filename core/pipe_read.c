@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/* The pipe's way in: wire bytes rise through the transforms, floor by floor, and become messages on top. Messages are views; only an unfinished rest is copied. */
+#include "pipe_state_priv.h"
+
+pea_buf *pea__pipe_plain(pea_pipe *p)
+{
+    return &p->floors[p->top].rx;
+}
+
+bool pea__read_partial(const pea_pipe *p)
+{
+    if (p->carry.len > 0)
+        return true;
+    for (size_t i = 0; i <= p->top; i++)
+        if (p->floors[i].rx.len > 0)
+            return true;
+    return false;
+}
+
+/* ---- Rising ---- */
+
+/* The transport's stream ended below floor `i`, by `how`: what does its transform say to that? */
+static pea_err end_of(pea_pipe *p, size_t i, pea_err how)
+{
+    if (p->floors[i - 1].rx.len > 0)
+        return PEA_E_TRUNCATED;
+    pea_transform *t = &p->floors[i].transform;
+    return t->ops->wire_end != NULL ? t->ops->wire_end(t->self) : how;
+}
+
+/* One unseal() of floor `i`. PEA_AGAIN: there is more plaintext | PEA_MORE: starved | an end or error, from now on sticky. */
+static pea_err unseal(pea_pipe *p, size_t i)
+{
+    pea__floor *f = &p->floors[i];
+    pea_buf *wire = &p->floors[i - 1].rx;
+    for (;;) {
+        size_t had = f->rx.len, wire_had = wire->len;
+        pea_buf reply = {.pool = p->pool};
+        pea_err err = f->transform.ops->unseal(f->transform.self, wire, &f->rx, PEA__UNSEAL_MAX, &reply);
+        pea_err sealed = pea__wire_control(p, &reply, i - 1);
+        pea_buf_free(&reply);
+        if (err == PEA_OK && sealed != PEA_OK)
+            err = sealed;
+        if (err < 0 || err == PEA_EOF)
+            f->ended = err;
+        if (f->rx.len > had || (err == PEA_AGAIN && f->transform.one_message_per_record))
+            return PEA_AGAIN;
+        if (err < 0 || err == PEA_EOF)
+            return err;
+        if (err == PEA_OK)
+            return PEA_MORE;
+        if (wire->len == wire_had)
+            return f->ended = PEA_E_PROTO; /* it says "again" and does nothing: never spin */
+    }
+}
+
+static pea_err pull_floor(pea_pipe *p, size_t i)
+{
+    if (i == 0)
+        return p->fin ? PEA_EOF_UNAUTHENTICATED : PEA_MORE;
+    pea__floor *f = &p->floors[i];
+    for (;;) {
+        if (f->ended != PEA_OK)
+            return f->ended;
+        pea_err err = unseal(p, i);
+        if (err != PEA_MORE)
+            return err;
+        err = pull_floor(p, i - 1);
+        if (err == PEA_MORE)
+            return err;
+        if (err == PEA_EOF || err == PEA_EOF_UNAUTHENTICATED)
+            f->ended = end_of(p, i, err);
+        else if (err < 0)
+            f->ended = err;
+    }
+}
+
+pea_err pea__pull(pea_pipe *p)
+{
+    return pull_floor(p, p->top);
+}
+
+/* ---- Messages ---- */
+
+static uint32_t get_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The codec's decode(); the default codec is spelled out here, because it runs once a message. */
+static inline pea_err decode(pea_pipe *p, const uint8_t *data, size_t len, pea_frame *frame)
+{
+    if (!p->length4)
+        return p->codec_ops->decode(p->codec_self, data, len, frame);
+    if (len < 4) {
+        frame->total = 4;
+        return PEA_MORE;
+    }
+    uint32_t n = get_be32(data);
+    if (n > p->length4_max)
+        return PEA_E_TOO_BIG;
+    frame->offset = 4;
+    frame->len = n;
+    frame->total = (size_t)n + 4;
+    return len < frame->total ? PEA_MORE : PEA_OK;
+}
+
+static pea_err message_failed(pea_pipe *p, pea_err err)
+{
+    return pea__pipe_fail(p, PEA_BY_READING, err,
+                          err == PEA_E_TOO_BIG ? "the peer's message is larger than the codec allows" : "the codec cannot read what the peer sent");
+}
+
+/* Whether the codec kept its word on a frame found in `len` bytes. */
+static bool frame_fits(const pea_frame *f, size_t len)
+{
+    return f->total >= 1 && f->total <= len && f->offset <= f->total && f->len <= f->total - f->offset;
+}
+
+static void taken(pea_pipe *p, size_t n)
+{
+    if (p->left != SIZE_MAX)
+        p->left -= n;
+}
+
+/* A message that spans chunks is put together in `carry`, which takes no byte beyond it. */
+static pea_err carry_message(pea_pipe *p, pea_event *event)
+{
+    pea_buf *plain = pea__pipe_plain(p);
+    size_t there = plain->len < p->left ? plain->len : p->left;
+    size_t want = p->need > p->carry.len ? p->need - p->carry.len : 1;
+    size_t n = want < there ? want : there;
+    if (pea_buf_append(&p->carry, plain->data, n) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    pea_buf_consume(plain, n);
+    taken(p, n);
+    if (n < want)
+        return PEA_MORE;
+    pea_frame f = {.scanned = p->scanned};
+    pea_err err = decode(p, p->carry.data, p->carry.len, &f);
+    if (err < 0)
+        return message_failed(p, err);
+    if (err == PEA_MORE) {
+        if (f.total <= p->carry.len)
+            return message_failed(p, PEA_E_INVALID);
+        p->need = f.total;
+        p->scanned = f.scanned;
+        return PEA_AGAIN;
+    }
+    if (!frame_fits(&f, p->carry.len) || f.total != p->carry.len)
+        return message_failed(p, PEA_E_INVALID);
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->carry.data + f.offset, .len = f.len};
+    pea_buf_consume(&p->carry, f.total);
+    p->need = p->scanned = 0;
+    p->partial_since = -1;
+    return PEA_OK;
+}
+
+/* The next message out of the plaintext on top. PEA_OK | PEA_AGAIN: this chunk is used up | PEA_MORE | as pea__pipe_fail() */
+static pea_err next_message(pea_pipe *p, pea_event *event)
+{
+    if (p->carry.len > 0)
+        return carry_message(p, event);
+    pea_buf *plain = pea__pipe_plain(p);
+    size_t there = plain->len < p->left ? plain->len : p->left;
+    if (there == 0)
+        return PEA_MORE;
+    if (there >= p->need) {
+        pea_frame f = {.scanned = p->scanned};
+        pea_err err = decode(p, plain->data, there, &f);
+        if (err == PEA_OK) {
+            if (!frame_fits(&f, there))
+                return message_failed(p, PEA_E_INVALID);
+            *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = plain->data + f.offset, .len = f.len};
+            pea_buf_consume(plain, f.total);
+            taken(p, f.total);
+            p->need = p->scanned = 0;
+            p->partial_since = -1;
+            return PEA_OK;
+        }
+        if (err < 0)
+            return message_failed(p, err);
+        if (f.total <= there)
+            return message_failed(p, PEA_E_INVALID);
+        p->need = f.total;
+        p->scanned = f.scanned;
+    }
+    if (there < p->left)
+        return PEA_MORE;
+    if (pea_buf_append(&p->carry, plain->data, there) != PEA_OK) /* the chunk ends within the message */
+        return pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    pea_buf_consume(plain, there);
+    taken(p, there);
+    return PEA_AGAIN;
+}
+
+/* PEA_RECORDS: a record is a message, an empty one too. */
+static pea_err next_record(pea_pipe *p, pea_event *event)
+{
+    pea_buf *plain = pea__pipe_plain(p);
+    pea_err err = pea__pull(p);
+    if (err != PEA_AGAIN)
+        return err == PEA_MORE ? err : pea__read_ended(p, err);
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = plain->data, .len = plain->len};
+    pea_buf_consume(plain, plain->len);
+    p->partial_since = -1;
+    return PEA_OK;
+}
+
+pea_err pea__read_message(pea_pipe *p, pea_event *event)
+{
+    if (p->mode == PEA_RECORDS)
+        return next_record(p, event);
+    for (;;) {
+        pea_err err = p->left > 0 ? next_message(p, event) : pea__chunk_next(p, event);
+        if (err == PEA_AGAIN && p->phase == PEA__OPEN)
+            continue;
+        if (err != PEA_MORE)
+            return err;
+        err = pea__pull(p);
+        if (err == PEA_MORE)
+            return err;
+        if (err != PEA_AGAIN)
+            return pea__read_ended(p, err);
+    }
+}
+
+/* ---- Ends ---- */
+
+static const char *end_text(pea_err end)
+{
+    switch (end) {
+    case PEA_E_TRUNCATED:
+        return "the stream ended without the peer's farewell";
+    case PEA_E_CRYPTO:
+        return "a record is not authentic: it was changed, or sealed with another key";
+    case PEA_E_PROTO:
+        return "a record is malformed";
+    default:
+        return NULL;
+    }
+}
+
+pea_err pea__read_ended(pea_pipe *p, pea_err end)
+{
+    if (end < 0)
+        return pea__pipe_fail(p, PEA_BY_READING, end, end_text(end));
+    if (p->phase != PEA__OPEN)
+        return pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, "the peer closed the connection before both sides had accepted");
+    bool unfinished = p->carry.len + pea__pipe_plain(p)->len > 0; /* below the top lies at most what came behind an authenticated end */
+    if (p->mode == PEA_NATIVE || unfinished)
+        return pea__pipe_fail(p, PEA_BY_READING, PEA_E_TRUNCATED, end_text(PEA_E_TRUNCATED));
+    pea_reason reason = {.origin = PEA_BY_PEER, .err = end == PEA_EOF ? PEA_OK : end};
+    return pea__pipe_end(p, &reason, true);
+}

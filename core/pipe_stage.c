@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it; and the verdicts that they ask for. */
+#include <string.h>
+
+#include "pipe_state_priv.h"
+
+/* ---- Verdicts ---- */
+
+/* Refuses for good. The sentence is for our own log: the peer is told DENIED at most. */
+static pea_err refuse(pea_pipe *p, const char *why)
+{
+    p->verdict->refused = true;
+    return pea_stage_fail(&p->env, PEA_E_REFUSED, why);
+}
+
+/* Opens a wait: its ticket is the next number. An earlier ticket is stale from here on. */
+static pea_ticket wait_open(pea_pipe *p)
+{
+    p->wait++;
+    p->answer = PEA_WAIT;
+    return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
+}
+
+/* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
+{
+    uint64_t now = pea__policy_generation(p->policy);
+    if (v->asked) {
+        if (p->answer == PEA_WAIT)
+            return PEA_WAIT;
+        bool yes = p->answer == PEA_OK;
+        v->asked = false;
+        p->answer = PEA_MORE;
+        if (!yes)
+            return refuse(p, "the policy's late answer was no");
+        if (now == v->generation)
+            return PEA_OK;
+    }
+    v->generation = now;
+    v->asked = true;
+    pea_ticket ticket = wait_open(p);
+    pea_reason why = {.origin = PEA_BY_POLICY};
+    pea_err err = p->policy->ops->check(p->policy->self, &v->peer, p->remote, (pea_side)p->side, ticket, &why);
+    if (err == PEA_WAIT)
+        return p->answer == PEA_WAIT ? PEA_WAIT : policy_ask(p, v); /* answered before check() returned */
+    v->asked = false;
+    p->answer = PEA_MORE;
+    if (err == PEA_OK)
+        return PEA_OK;
+    return refuse(p, why.text[0] != '\0' ? why.text : "the policy does not admit this peer");
+}
+
+/* The expectation, then the policy. */
+static pea_err judge(pea_pipe *p, pea__verdict *v)
+{
+    if (p->expect != NULL && !pea_peer_equal(p->expect, &v->peer))
+        return refuse(p, "the peer is not the one that was expected");
+    if (p->policy != NULL)
+        return policy_ask(p, v);
+    return p->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
+}
+
+pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight)
+{
+    pea_pipe *p = env->pipe;
+    if (p->verdict == NULL && (p->verdict = pea__alloc(sizeof *p->verdict)) == NULL)
+        return PEA_E_NOMEM;
+    pea__verdict *v = p->verdict;
+    if (v->refused)
+        return PEA_E_REFUSED;
+    if (peer == NULL || peer->kind == PEA_PEER_NONE)
+        return refuse(p, "a stage asked about nobody");
+    if (v->proven && !pea_peer_equal(&v->peer, peer))
+        return refuse(p, "a later stage proved another peer than an earlier one");
+    if (!pea_peer_equal(&v->peer, peer)) {
+        v->peer = *peer;
+        v->asked = false;
+    }
+    pea_err err = judge(p, v);
+    if (err == PEA_OK && sight == PEA_PROVEN)
+        v->proven = true;
+    return err;
+}
+
+pea_err pea__verdict_confirm(pea_pipe *p)
+{
+    pea__verdict *v = p->verdict;
+    if (v == NULL)
+        return PEA_OK; /* a plain chain: nobody was named */
+    if (v->refused)
+        return PEA_E_REFUSED;
+    if (p->policy == NULL || (!v->asked && pea__policy_generation(p->policy) == v->generation))
+        return PEA_OK;
+    return policy_ask(p, v);
+}
+
+/* ---- What a stage may ask ---- */
+
+pea_side pea_stage_side(const pea_stage_env *env)
+{
+    return (pea_side)env->pipe->side;
+}
+
+const pea_addr *pea_stage_remote(const pea_stage_env *env)
+{
+    return env->pipe->remote;
+}
+
+int64_t pea_stage_wall_ms(const pea_stage_env *env)
+{
+    return env->pipe->wall_ms;
+}
+
+const pea_peer *pea_stage_expect(const pea_stage_env *env)
+{
+    return env->pipe->expect;
+}
+
+bool pea_stage_native(const pea_stage_env *env)
+{
+    return env->pipe->mode == PEA_NATIVE;
+}
+
+pea_err pea_stage_prologue(const pea_stage_env *env, pea_buf *out)
+{
+    if (env->pipe->mode != PEA_NATIVE)
+        return PEA_E_STATE;
+    pea_err err = pea_buf_append(out, "peapod", 6);
+    return err != PEA_OK ? err : pea__transcript_write(env->pipe, false, out);
+}
+
+pea_span pea_stage_transcript(const pea_stage_env *env, size_t stage, pea_side side)
+{
+    const pea__transcript *t = env->pipe->transcript;
+    if (t == NULL || stage >= t->stages)
+        return (pea_span){NULL, 0};
+    const pea_buf *said = &t->said[stage][side == PEA_RESPONDER];
+    return (pea_span){said->data, said->len};
+}
+
+pea_err pea_stage_binding(const pea_stage_env *env, uint8_t *out, size_t *len)
+{
+    return pea_pipe_query(env->pipe, PEA_QUERY_BINDING, (pea_span){NULL, 0}, out, len);
+}
+
+pea_ticket pea_stage_ticket(pea_stage_env *env)
+{
+    pea_pipe *p = env->pipe;
+    bool open = p->answer == PEA_WAIT && (p->verdict == NULL || !p->verdict->asked);
+    if (open)
+        return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
+    return wait_open(p);
+}
+
+pea_err pea_stage_answer(const pea_stage_env *env)
+{
+    const pea_pipe *p = env->pipe;
+    return p->answer == PEA_MORE || (p->verdict != NULL && p->verdict->asked) ? PEA_WAIT : p->answer;
+}
+
+pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
+{
+    pea_pipe *p = env->pipe;
+    if (p->reason == NULL)
+        p->reason = pea__alloc(sizeof *p->reason);
+    if (p->reason != NULL)
+        strncpy(p->reason->text, text, sizeof p->reason->text - 1);
+    return err;
+}
+
+/* ---- The transcript of plaintext stages ---- */
+
+void pea__transcript_free(pea_pipe *p)
+{
+    if (p->transcript == NULL)
+        return;
+    for (size_t i = 0; i < PEA_STAGES_MAX; i++)
+        for (size_t side = 0; side < 2; side++)
+            pea_buf_free(&p->transcript->said[i][side]);
+    pea__free(p->transcript);
+    p->transcript = NULL;
+}
+
+/* Whether the stage that runs is a plaintext one: no transform is in place, and it will leave none. */
+static bool in_plaintext(const pea_pipe *p)
+{
+    return p->top == 0 && p->chain->stages[p->stage].ops->yield == NULL;
+}
+
+/* Notes what a plaintext stage took and what it said. */
+static pea_err transcribe(pea_pipe *p, pea_span heard, pea_span said)
+{
+    if (p->transcript == NULL && (p->transcript = pea__alloc(sizeof *p->transcript)) == NULL)
+        return PEA_E_NOMEM;
+    pea__transcript *t = p->transcript;
+    t->stages = (size_t)p->stage + 1;
+    size_t total = heard.len + said.len;
+    for (size_t i = 0; i < t->stages; i++)
+        total += t->said[i][0].len + t->said[i][1].len;
+    if (total > (p->mode == PEA_NATIVE ? PEA__TRANSCRIPT_MAX : PEA__TRANSCRIPT_FOREIGN_MAX))
+        return PEA_E_TOO_BIG;
+    pea_err err = pea_buf_append(&t->said[p->stage][p->side], said.data, said.len);
+    return err != PEA_OK ? err : pea_buf_append(&t->said[p->stage][!p->side], heard.data, heard.len);
+}
+
+/* ---- Running ---- */
+
+void pea__stage_destroy(pea_pipe *p)
+{
+    if (!p->started)
+        return;
+    p->started = false;
+    const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
+    if (ops->start != NULL && ops->destroy != NULL)
+        ops->destroy(p->stage_self);
+    p->stage_self = NULL;
+}
+
+static pea_err stage_start(pea_pipe *p)
+{
+    const pea__chain_stage *s = &p->chain->stages[p->stage];
+    p->stage_self = s->config;
+    p->stage_seen = 0;
+    if (p->verdict == NULL || !p->verdict->asked)
+        p->answer = PEA_MORE;
+    if (s->ops->start != NULL) {
+        p->stage_self = NULL;
+        pea_err err = s->ops->start(s->config, &p->env, &p->stage_self);
+        if (err != PEA_OK)
+            return err < 0 ? err : PEA_E_INVALID;
+    }
+    p->started = true;
+    return PEA_OK;
+}
+
+/* Pushes the transform that the stage leaves behind. Plaintext that lies on the floor below becomes its wire: nothing of it is taken for plaintext after it. */
+static pea_err stage_yield(pea_pipe *p)
+{
+    const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
+    if (ops->yield == NULL)
+        return PEA_OK;
+    pea__floor *f = &p->floors[p->top + 1];
+    pea_err err = ops->yield(p->stage_self, &f->transform);
+    if (err != PEA_OK)
+        return err < 0 ? err : PEA_E_INVALID;
+    const pea_transform_ops *t = f->transform.ops;
+    if (t == NULL || t->version != PEA_TRANSFORM_VERSION || t->unseal == NULL || t->seal == NULL || t->destroy == NULL)
+        return PEA_E_INVALID;
+    f->rx.pool = p->pool;
+    p->top++;
+    return PEA_OK;
+}
+
+/* The last stage is done. */
+static pea_err stages_done(pea_pipe *p)
+{
+    if (p->mode == PEA_NATIVE)
+        return pea__opening_begin(p);
+    if (!p->chain->plain && (p->verdict == NULL || !p->verdict->proven))
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, "no stage proved who the peer is, and the chain is not plain");
+    if (p->mode == PEA_RECORDS && (p->top == 0 || !p->floors[p->top].transform.one_message_per_record))
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID, "PEA_RECORDS needs a last transform that keeps one message in one record");
+    p->phase = PEA__OPENING;
+    return PEA_AGAIN;
+}
+
+/* The stage that ran is done; the peer's greeting may still have to come before anything of the next is read. */
+static pea_err stage_done(pea_pipe *p)
+{
+    pea_err err = stage_yield(p);
+    if (err != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
+    bool refused = p->verdict != NULL && p->verdict->refused;
+    bool last = (size_t)p->stage + 1 == p->chain->n_stages;
+    if (refused && !(last && p->mode == PEA_NATIVE)) /* no later stage runs: the transform's END is all that can be said */
+        return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
+    pea__stage_destroy(p);
+    p->stage++;
+    return PEA_AGAIN;
+}
+
+/* One step() with what there is, and what it said on its way to the wire. */
+static pea_err stage_step(pea_pipe *p, pea_buf *in)
+{
+    const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
+    pea_buf said = {.pool = p->pool};
+    const uint8_t *from = in->data;
+    size_t had = in->len;
+    uint64_t wait = p->wait;
+    pea_err answer = p->answer;
+    pea_err err = ops->step(p->stage_self, &p->env, in, &said);
+    p->stage_seen = in->len;
+    pea_err sent = PEA_OK;
+    if (in_plaintext(p))
+        sent = transcribe(p, (pea_span){from, had - in->len}, (pea_span){said.data, said.len});
+    if (sent == PEA_OK)
+        sent = pea__wire_control(p, &said, p->top);
+    pea_buf_free(&said);
+    if (err >= 0 && sent != PEA_OK)
+        return sent;
+    if (err == PEA_MORE && in->len > ops->max_in)
+        return pea_stage_fail(&p->env, PEA_E_PROTO, "the peer said more than this stage ever reads");
+    if (err == PEA_WAIT && p->answer != PEA_WAIT) {
+        bool answered = p->wait != wait || answer == PEA_WAIT;
+        return answered ? PEA_AGAIN : pea_stage_fail(&p->env, PEA_E_INVALID, "the stage waits without a ticket");
+    }
+    return err;
+}
+
+/* Whether the stage has something to do: it begins, bytes came, or its wait was answered. */
+static bool stage_due(const pea_pipe *p, const pea_buf *in)
+{
+    return !p->started || p->stage_poked || in->len > p->stage_seen;
+}
+
+pea_err pea__stages_run(pea_pipe *p)
+{
+    if (p->stage == p->chain->n_stages)
+        return stages_done(p);
+    /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must not see that one's bytes. */
+    bool early = p->mode == PEA_NATIVE && p->greeting_seen < PEA__GREETING_BYTES;
+    pea_buf nothing = {.pool = p->pool};
+    pea_buf *in = early ? &nothing : pea__pipe_plain(p);
+    if (p->started && p->answer == PEA_WAIT)
+        return PEA_MORE;
+    pea_err err = PEA_MORE;
+    if (stage_due(p, in)) {
+        p->stage_poked = false;
+        err = p->started ? PEA_OK : stage_start(p);
+        if (err == PEA_OK)
+            err = stage_step(p, in);
+    } else if (!early) {
+        err = pea__pull(p);
+        return err == PEA_AGAIN || err == PEA_MORE ? err : pea__read_ended(p, err);
+    }
+    switch (err) {
+    case PEA_DONE:
+        err = stage_done(p);
+        break;
+    case PEA_WAIT:
+        return PEA_MORE;
+    case PEA_MORE:
+        break;
+    case PEA_AGAIN:
+        p->stage_poked = true;
+        return PEA_AGAIN;
+    case PEA_E_REFUSED:
+        if (p->verdict != NULL && p->verdict->refused)
+            return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
+    default:
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err < 0 ? err : PEA_E_INVALID, NULL);
+    }
+    if (early && p->phase == PEA__STAGES)
+        p->phase = PEA__GREETING;
+    return PEA_AGAIN;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages and verdicts), pipe_read.c (wire to messages),
+ * pipe_write.c (messages to wire) and channel.c (what native mode says beside messages). Nobody else includes it. */
+#ifndef PEAPOD_PIPE_STATE_PRIV_H
+#define PEAPOD_PIPE_STATE_PRIV_H
+
+#include "chain_priv.h"
+#include "codec/codec_priv.h"
+#include "pipe_priv.h"
+#include "policy_priv.h"
+
+#define PEA__GREETING_BYTES 41u
+#define PEA__CHUNK_HEADER 4u
+#define PEA__CHUNK_MAX 0xFFFFFFu        /* what a u24 says */
+#define PEA__CONTROL_MAX 4096u          /* payload of known chunks other than DATA: a HELLO with its transcript fits */
+#define PEA__UNKNOWN_MAX 65536u         /* payload of unknown chunks that are skipped */
+#define PEA__TRANSCRIPT_MAX 3584u       /* plaintext transcript of both sides, native: HELLO must hold it beside the rest */
+#define PEA__TRANSCRIPT_FOREIGN_MAX 16384u
+#define PEA__UNSEAL_MAX 65536u          /* plaintext asked for at once: with one more record it fits the largest size class */
+#define PEA__ROOM_READY 262144u         /* bytes taken at once after READY */
+#define PEA__DISCARD_MAX 65536u         /* bytes read after our farewell: docs/wire.md, the end */
+
+typedef enum pea__phase {
+    PEA__GREETING = 0, /* native: ours is said (initiator), the peer's is awaited */
+    PEA__STAGES,
+    PEA__OPENING, /* native: HELLO, ACCEPT */
+    PEA__OPEN,    /* READY */
+    PEA__FAREWELL, /* our last word is queued or said; what comes is discarded */
+    PEA__OVER      /* CLOSED is due, or was told */
+} pea__phase;
+
+/* One floor of the pipe: a transform and the plaintext that it made. Floor 0 has no transform: it is the wire. */
+typedef struct pea__floor {
+    pea_transform transform;
+    pea_buf rx;
+    pea_err ended; /* the sticky error or end of its unseal() */
+} pea__floor;
+
+/* What the policy said of whom, or has yet to say. */
+typedef struct pea__verdict {
+    pea_peer peer;
+    uint64_t generation; /* of the policy, when it was asked */
+    bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
+} pea__verdict;
+
+/* What was said in the plaintext stages. */
+typedef struct pea__transcript {
+    size_t stages;
+    pea_buf said[PEA_STAGES_MAX][2]; /* by side */
+} pea__transcript;
+
+struct pea_stage_env {
+    pea_pipe *pipe;
+};
+
+/* What two peapod nodes have said of themselves. */
+enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
+
+struct pea_pipe {
+    /* Sending: what every message touches comes first. */
+    size_t tx_room;       /* bytes that may be put without a thought; 0 whenever anything else needs one */
+    pea_buf tx;           /* plaintext: closed chunks, then at most one open one */
+    size_t tx_open;       /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
+    const pea_codec_ops *codec_ops;
+    void *codec_self;
+    uint32_t length4_max; /* with length4: the largest payload */
+    bool length4;         /* the codec is 4 bytes big-endian: called directly */
+
+    /* Reading. */
+    uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
+    bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
+    bool pong_owed, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
+    uint8_t top;          /* the floor where plaintext comes out: transforms in place */
+    uint8_t stage;        /* the one that runs, or the number of stages */
+    size_t stage_seen;    /* bytes of its input that the stage has seen and left */
+    size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
+    size_t skip;          /* bytes of an unknown chunk still to come */
+    size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */
+    pea_buf carry;        /* a message that spans chunks */
+    int64_t now_ms, wall_ms, partial_since;
+
+    /* Output. */
+    pea_buf out;          /* wire bytes */
+    size_t out_control;   /* how many of them are handshake or replies; 0 once all is written */
+    uint64_t sealed_total, sealed_when_empty;
+    uint32_t tx_hint;     /* what the last flush held */
+
+    pea_chain *chain;
+    pea_codec *codec;
+    pea_policy *policy;
+    void *stage_self;
+    pea__verdict *verdict;
+    pea__transcript *transcript;
+    pea_peer *expect;
+    pea_reason *reason;
+    const pea_addr *remote; /* NULL: not known */
+    pea_addr *remote_copy;
+    pea_log_fn log;
+    void *log_arg;
+    pea__pool *pool;
+    pea_stage_env env;
+    uint64_t runtime_id, conn_id, wait;
+    pea_err answer;       /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
+    uint32_t high_water, low_water, discarded;
+    uint8_t greeting_seen, peer_highest;
+    uint8_t pong[8];
+    pea__floor floors[]; /* one more than the chain has stages */
+};
+
+/* ---- pipe.c ---- */
+
+/* Ends the pipe for this reason: the first one counts. With a farewell where the peer can be told one, else silently. Returns PEA_AGAIN: the caller's loop goes on. */
+pea_err pea__pipe_fail(pea_pipe *p, pea_origin origin, pea_err err, const char *text);
+pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell);
+const char *pea__pipe_stage_name(const pea_pipe *p);
+pea_buf *pea__pipe_plain(pea_pipe *p);
+
+/* ---- pipe_stage.c ---- */
+
+pea_err pea__stages_run(pea_pipe *p);          /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
+pea_err pea__verdict_confirm(pea_pipe *p);     /* at READY: PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+void pea__stage_destroy(pea_pipe *p);
+void pea__transcript_free(pea_pipe *p);
+
+/* ---- pipe_read.c ---- */
+
+pea_err pea__pull(pea_pipe *p);                            /* more plaintext on top: PEA_AGAIN | PEA_MORE | PEA_EOF... | < 0 */
+pea_err pea__read_message(pea_pipe *p, pea_event *event);  /* PEA_OK | PEA_AGAIN | PEA_MORE */
+pea_err pea__read_ended(pea_pipe *p, pea_err end);         /* the stream ended so; returns PEA_AGAIN */
+bool pea__read_partial(const pea_pipe *p);
+
+/* ---- pipe_write.c ---- */
+
+void pea__window_close(pea_pipe *p);                                             /* sends think again */
+PEA_MUST_CHECK pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len); /* queues a whole chunk */
+PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor); /* seals through the transforms below `floor`, to the wire at once */
+void pea__tx_drop(pea_pipe *p);
+
+/* ---- channel.c ---- */
+
+PEA_MUST_CHECK pea_err pea__greeting_say(pea_pipe *p);
+pea_err pea__greeting_run(pea_pipe *p);  /* PEA_AGAIN | PEA_MORE */
+void pea__greeting_write(const pea_chain *chain, uint8_t highest, uint8_t out[PEA__GREETING_BYTES]);
+PEA_MUST_CHECK pea_err pea__transcript_write(const pea_pipe *p, bool both_greetings, pea_buf *out);
+pea_err pea__opening_begin(pea_pipe *p); /* after the last stage: PEA_AGAIN */
+pea_err pea__opening_run(pea_pipe *p, pea_event *event);
+pea_err pea__chunk_next(pea_pipe *p, pea_event *event); /* at a chunk's beginning: PEA_OK: an event | PEA_AGAIN | PEA_MORE */
+PEA_MUST_CHECK pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text); /* HELLO, REJECT or CLOSE; PEA_E_STATE: cannot be told */
+uint16_t pea__code_of(pea_err err);      /* what the peer is told of an error; NORMAL: nothing */
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* The policy object, for those of core who ask it. */
+#ifndef PEAPOD_POLICY_PRIV_H
+#define PEAPOD_POLICY_PRIV_H
+
+#include <stdatomic.h>
+
+#include "peapod/policy.h"
+
+struct pea_policy {
+    const pea_policy_ops *ops;
+    void *self;
+    atomic_uint refs;
+};
+
+static inline uint64_t pea__policy_generation(const pea_policy *policy)
+{
+    return policy->ops->generation != NULL ? policy->ops->generation(policy->self) : 0;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* A runtime: what the connections of many nodes share on one loop. Threads of its own come later; nothing here is global but the list that tickets need. */
+#include <string.h>
+
+#include "err_priv.h"
+#include "runtime_priv.h"
+
+#define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
+#define MAILBOX_BYTES_DEFAULT (16u << 20)
+
+/* ---- All runtimes, by serial ---- */
+
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pea_runtime *all;
+static uint64_t last_serial;
+static unsigned fork_count;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void on_fork_child(void)
+{
+    fork_count++;
+}
+
+static void fork_watch(void)
+{
+    pthread_atfork(NULL, NULL, on_fork_child);
+}
+
+bool pea__forked(const pea_runtime *runtime)
+{
+    return runtime->fork_count != fork_count;
+}
+
+bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *arg), void *arg)
+{
+    pthread_mutex_lock(&all_lock);
+    pea_runtime *r = all;
+    while (r != NULL && r->serial != serial)
+        r = r->next;
+    if (r != NULL)
+        fn(r, arg);
+    pthread_mutex_unlock(&all_lock);
+    return r != NULL;
+}
+
+static void all_add(pea_runtime *runtime)
+{
+    pthread_mutex_lock(&all_lock);
+    runtime->serial = ++last_serial;
+    runtime->next = all;
+    all = runtime;
+    pthread_mutex_unlock(&all_lock);
+}
+
+static void all_remove(pea_runtime *runtime)
+{
+    pthread_mutex_lock(&all_lock);
+    for (pea_runtime **at = &all; *at != NULL; at = &(*at)->next) {
+        if (*at == runtime) {
+            *at = runtime->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&all_lock);
+}
+
+/* ---- Life ---- */
+
+pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea_error *why)
+{
+    pea_runtime_opts o = PEA_RUNTIME_INIT;
+    pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err != PEA_OK)
+        return err;
+    if (o.loop == NULL)
+        return pea__error(why, PEA_E_INVALID, "a runtime needs a libev loop: PEA_RUNTIME(.loop = ev_default_loop(0))");
+    pea_runtime *r = pea__alloc(sizeof *r);
+    if (r == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    pthread_once(&fork_once, fork_watch);
+    r->fork_count = fork_count;
+    r->memory_limit = o.memory_limit != 0 ? o.memory_limit : MEMORY_LIMIT_DEFAULT;
+    r->mailbox_bytes = o.mailbox_bytes != 0 ? o.mailbox_bytes : MAILBOX_BYTES_DEFAULT;
+    r->log = o.log;
+    r->log_arg = o.log_arg;
+    r->log_level = o.log_level != 0 ? o.log_level : PEA_LOG_INFO;
+    err = pea__worker_start(&r->worker, r, o.loop);
+    if (err != PEA_OK) {
+        pea__free(r);
+        return pea__error(why, err, NULL);
+    }
+    all_add(r);
+    *runtime = r;
+    return PEA_OK;
+}
+
+pea_err pea_runtime_free(pea_runtime *runtime)
+{
+    if (runtime == NULL)
+        return PEA_OK;
+    if (pea__forked(runtime))
+        return PEA_E_FORKED;
+    if (runtime->worker.inside)
+        return PEA_E_STATE;
+    pea__worker_settle(&runtime->worker);
+    if (runtime->nodes > 0)
+        return PEA_E_STATE;
+    all_remove(runtime);
+    pea__worker_stop(&runtime->worker);
+    pea__free(runtime);
+    return PEA_OK;
+}
+
+uint64_t pea_runtime_memory(const pea_runtime *runtime)
+{
+    return runtime->worker.pool.held;
+}
+
+void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn, const char *text)
+{
+    if (runtime->log == NULL || level > runtime->log_level)
+        return;
+    pea_log_line line = {.level = level, .text = text, .node = node != NULL ? node->name : NULL};
+    if (conn != NULL) {
+        line.conn = conn->id;
+        line.remote = &conn->remote;
+        line.peer = pea_pipe_peer(conn->pipe);
+    }
+    runtime->log(&line, runtime->log_arg);
+}

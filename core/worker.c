@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* One loop thread: its buffers, and the end of each round, when queued connections are flushed and dead ones freed. Nothing is freed inside a callback. */
+#include <assert.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime_priv.h"
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t pea__now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t pea__wall_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}
+
+bool pea__worker_enter(pea__worker *w)
+{
+    if (!w->inside) {
+        w->inside = true;
+        return true;
+    }
+    if (!w->nested_told) {
+        w->nested_told = true;
+        pea__log(w->runtime, PEA_LOG_ERROR, NULL, NULL, "ev_run() was called inside a callback of peapod: its connections rest until that returns");
+    }
+    assert(!"ev_run() inside a callback of peapod");
+    return false;
+}
+
+void pea__worker_leave(pea__worker *w)
+{
+    w->inside = false;
+}
+
+/* ---- Rounds ---- */
+
+/* Makes the end of this round come, after all callbacks of higher priority. */
+static void feed(pea__worker *w)
+{
+    ev_feed_event(w->loop, &w->rounds, EV_CUSTOM);
+}
+
+void pea__worker_queue(pea__worker *w, pea_conn *conn)
+{
+    if (conn->queued)
+        return;
+    conn->queued = true;
+    if (w->round == NULL && w->nodes_due == NULL)
+        feed(w);
+    conn->round_next = NULL;
+    *w->round_end = conn;
+    w->round_end = &conn->round_next;
+}
+
+void pea__worker_queue_node(pea__worker *w, pea_node *node)
+{
+    if (node->due)
+        return;
+    node->due = true;
+    if (w->round == NULL && w->nodes_due == NULL)
+        feed(w);
+    node->due_next = w->nodes_due;
+    w->nodes_due = node;
+}
+
+/* One pass over what is queued now. */
+static void run_round(pea__worker *w)
+{
+    pea_conn *conn = w->round;
+    w->round = NULL;
+    w->round_end = &w->round;
+    while (conn != NULL) {
+        pea_conn *next = conn->round_next;
+        conn->queued = false;
+        pea__conn_round(conn);
+        conn = next;
+    }
+    pea_node *node = w->nodes_due;
+    w->nodes_due = NULL;
+    while (node != NULL) {
+        pea_node *next = node->due_next;
+        node->due = false;
+        pea__node_due(node);
+        node = next;
+    }
+}
+
+static void on_round(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea__worker *w = timer->data;
+    (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    run_round(w);
+    pea__worker_leave(w);
+    ev_clear_pending(loop, timer); /* what the pass queued waits until sockets have had their turn */
+    if ((w->round != NULL || w->nodes_due != NULL) && !ev_is_active(timer)) {
+        ev_timer_set(timer, 0., 0.);
+        ev_timer_start(loop, timer);
+    }
+}
+
+void pea__worker_settle(pea__worker *w)
+{
+    if (w->inside)
+        return;
+    w->inside = true;
+    while (w->round != NULL || w->nodes_due != NULL)
+        run_round(w);
+    w->inside = false;
+    ev_clear_pending(w->loop, &w->rounds);
+    ev_timer_stop(w->loop, &w->rounds);
+}
+
+/* ---- Life ---- */
+
+static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
+{
+    pea__worker *w = mail->data;
+    (void)loop;
+    (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    pea__mailbox_run(w);
+    pea__worker_leave(w);
+}
+
+pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop)
+{
+    w->runtime = runtime;
+    w->loop = loop;
+    w->round_end = &w->round;
+    w->posts_end = &w->posts;
+    w->scratch = pea__realloc(NULL, PEA__SCRATCH_BYTES);
+    if (w->scratch == NULL)
+        return PEA_E_NOMEM;
+    if (pthread_mutex_init(&w->mail_lock, NULL) != 0) {
+        pea__free(w->scratch);
+        return PEA_E_NOMEM;
+    }
+    ev_timer_init(&w->rounds, on_round, 0., 0.);
+    ev_set_priority(&w->rounds, EV_MINPRI);
+    w->rounds.data = w;
+    ev_async_init(&w->mail, on_mail);
+    w->mail.data = w;
+    ev_async_start(loop, &w->mail);
+    ev_unref(loop); /* the mailbox keeps no loop alive */
+    return PEA_OK;
+}
+
+void pea__worker_stop(pea__worker *w)
+{
+    ev_clear_pending(w->loop, &w->rounds);
+    ev_timer_stop(w->loop, &w->rounds);
+    ev_ref(w->loop);
+    ev_async_stop(w->loop, &w->mail);
+    pea__mailbox_drop(w);
+    pthread_mutex_destroy(&w->mail_lock);
+    pea__pool_clear(&w->pool);
+    pea__free(w->scratch);
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/* Secret keys as text and as files: PKCS#8 PEM with an X25519 key (RFC 8410), or the base64 line of `wg genkey`. The forms are matched exactly, no general
+ * parser of PEM or DER is here. Files that others could read or change are refused, and none is ever overwritten. */
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buf_priv.h"
+#include "err_priv.h"
+#include "secure_priv.h"
+
+/* ---- Text ---- */
+
+#define BEGIN "-----BEGIN "
+#define DASHES "-----"
+#define END "-----END PRIVATE KEY-----"
+
+/* PrivateKeyInfo { version 0, AlgorithmIdentifier { 1.3.101.110 }, OCTET STRING { OCTET STRING { 32 bytes } } }: RFC 8410, section 7. */
+static const uint8_t der_prefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
+
+#define DER_BYTES (sizeof der_prefix + PEA_KEY_BYTES)
+#define DER_MAX (PEA__KEY_TEXT_MAX / 4 * 3)
+
+/* Other algorithms' identifiers, so that an error can name what somebody took for an X25519 key. */
+static const struct {
+    const char *name;
+    uint8_t len;
+    uint8_t oid[11];
+} algorithms[] = {
+    {"an Ed25519", 5, {0x06, 0x03, 0x2b, 0x65, 0x70}},
+    {"an Ed448", 5, {0x06, 0x03, 0x2b, 0x65, 0x71}},
+    {"an X448", 5, {0x06, 0x03, 0x2b, 0x65, 0x6f}},
+    {"an elliptic-curve", 9, {0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01}},
+    {"an RSA", 11, {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01}},
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Fills in `why` with the line of `at`, and returns the code. */
+static pea_err text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence)
+{
+    uint32_t line = 1;
+    for (const char *p = text; p < at; p++)
+        line += *p == '\n';
+    (void)pea__error(why, code, sentence);
+    if (why != NULL)
+        why->line = line;
+    return code;
+}
+
+/* The first place of `what` in [from, end); NULL: none. */
+static const char *find(const char *from, const char *end, const char *what)
+{
+    size_t len = strlen(what);
+    for (; (size_t)(end - from) >= len; from++)
+        if (memcmp(from, what, len) == 0)
+            return from;
+    return NULL;
+}
+
+static bool der_contains(const uint8_t *der, size_t der_len, const uint8_t *what, size_t len)
+{
+    for (size_t i = 0; i + len <= der_len && i < 2 * DER_BYTES; i++)
+        if (memcmp(der + i, what, len) == 0)
+            return true;
+    return false;
+}
+
+static pea_err der_error(pea_error *why, const uint8_t *der, size_t len)
+{
+    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
+        if (der_contains(der, len, algorithms[i].oid, algorithms[i].len))
+            return pea__errorf(why, PEA_E_UNSUPPORTED, "this is %s key, and X25519 is needed: openssl genpkey -algorithm X25519", algorithms[i].name);
+    return pea__error(why, PEA_E_FORMAT, "this is no PKCS#8 X25519 key as openssl genpkey -algorithm X25519 writes it");
+}
+
+/* The base64 between the two lines of PEM. */
+static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *body, const char *end, pea_error *why)
+{
+    uint8_t der[DER_MAX];
+    size_t len = 0;
+    const char *stop = body;
+    pea_err err = PEA_OK;
+    int bad = sodium_base642bin(der, sizeof der, body, (size_t)(end - body), "\r\n", &len, &stop, sodium_base64_VARIANT_ORIGINAL);
+    if (bad != 0 || stop != end)
+        err = text_error(why, PEA_E_FORMAT, text, stop, "the base64 between the BEGIN and END lines is broken");
+    else if (len != DER_BYTES || sodium_memcmp(der, der_prefix, sizeof der_prefix) != 0)
+        err = der_error(why, der, len);
+    else
+        memcpy(secret, der + sizeof der_prefix, PEA_KEY_BYTES);
+    sodium_memzero(der, sizeof der);
+    return err;
+}
+
+static pea_err label_error(pea_error *why, const char *text, const char *at, const char *label, size_t len)
+{
+    if (len == 21 && memcmp(label, "ENCRYPTED PRIVATE KEY", 21) == 0)
+        return text_error(why, PEA_E_UNSUPPORTED, text, at, "this key is encrypted: write it in the clear with openssl pkey -in FILE -out NEW");
+    if (len == 10 && memcmp(label, "PUBLIC KEY", 10) == 0)
+        return text_error(why, PEA_E_FORMAT, text, at, "this is a public key, and the private one is needed");
+    return text_error(why, PEA_E_UNSUPPORTED, text, at, "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
+}
+
+/* `at` is where BEGIN stands, `end` where the last line ends. */
+static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end, pea_error *why)
+{
+    const char *label = at + strlen(BEGIN);
+    const char *label_end = find(label, end, DASHES);
+    if (label_end == NULL)
+        return text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line is cut short");
+    size_t label_len = (size_t)(label_end - label);
+    if (label_len != 11 || memcmp(label, "PRIVATE KEY", 11) != 0)
+        return label_error(why, text, at, label, label_len);
+    const char *body = label_end + strlen(DASHES);
+    if (body == end || (*body != '\n' && *body != '\r'))
+        return text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line goes on behind its dashes");
+    const char *body_end = end - strlen(END);
+    if ((size_t)(end - body) <= strlen(END) || memcmp(body_end, END, strlen(END)) != 0 || body_end[-1] != '\n')
+        return text_error(why, PEA_E_FORMAT, text, end, "the END line is missing, or something follows it");
+    return read_der(secret, text, body, body_end, why);
+}
+
+static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end, pea_error *why)
+{
+    uint8_t key[PEA_KEY_BYTES];
+    size_t len = 0;
+    const char *stop = at;
+    pea_err err = PEA_OK;
+    int bad = sodium_base642bin(key, sizeof key, at, (size_t)(end - at), NULL, &len, &stop, sodium_base64_VARIANT_ORIGINAL);
+    if (bad != 0 || stop != end || len != sizeof key)
+        err = text_error(why, PEA_E_FORMAT, text, at, "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
+    else
+        memcpy(secret, key, sizeof key);
+    sodium_memzero(key, sizeof key);
+    return err;
+}
+
+pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why)
+{
+    const char *at = text, *end = text + len;
+    if (len > PEA__KEY_TEXT_MAX)
+        return pea__error(why, PEA_E_FORMAT, "this is no key: it is longer than 4,096 bytes");
+    if (len > 0 && memchr(text, '\0', len) != NULL) /* libsodium's base64 would skip them */
+        return pea__error(why, PEA_E_FORMAT, "this is no key: there are zero bytes in it");
+    while (at < end && is_space(*at))
+        at++;
+    while (end > at && is_space(end[-1]))
+        end--;
+    if (at == end)
+        return pea__error(why, PEA_E_FORMAT, "there is no key in it: it is empty");
+    if ((size_t)(end - at) > strlen(BEGIN) && memcmp(at, BEGIN, strlen(BEGIN)) == 0)
+        return read_pem(secret, text, at, end, why);
+    return read_base64(secret, text, at, end, why);
+}
+
+size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES])
+{
+    uint8_t der[DER_BYTES];
+    char base64[sodium_base64_ENCODED_LEN(DER_BYTES, sodium_base64_VARIANT_ORIGINAL)];
+    memcpy(der, der_prefix, sizeof der_prefix);
+    memcpy(der + sizeof der_prefix, secret, PEA_KEY_BYTES);
+    sodium_bin2base64(base64, sizeof base64, der, sizeof der, sodium_base64_VARIANT_ORIGINAL);
+    int len = snprintf(pem, PEA__PEM_BYTES, BEGIN "PRIVATE KEY" DASHES "\n%s\n" END "\n", base64);
+    sodium_memzero(der, sizeof der);
+    sodium_memzero(base64, sizeof base64);
+    return (size_t)len;
+}
+
+/* ---- Reading a file ---- */
+
+/* What fstat() said of the open file: who owns it, and who else may touch it. */
+static pea_err check_file(const struct stat *st, const char *path, pea_error *why)
+{
+    if (!S_ISREG(st->st_mode))
+        return pea__errorf(why, PEA_E_PERMISSION, "%s: not a regular file", path);
+    if (st->st_uid != geteuid() && st->st_uid != 0)
+        return pea__errorf(why, PEA_E_PERMISSION, "%s: belongs to user %lu, neither to us nor to root: chown it", path, (unsigned long)st->st_uid);
+    mode_t forbidden = S_IRWXO | S_IWGRP | S_IXGRP | (st->st_uid == 0 ? 0 : S_IRGRP);
+    if ((st->st_mode & forbidden) != 0)
+        return pea__errorf(why, PEA_E_PERMISSION, "%s: mode %04o lets others touch the secret key: chmod 600 it", path, (unsigned)(st->st_mode & 07777));
+    return PEA_OK;
+}
+
+/* Reads all of an open file into guarded memory. */
+static pea_err read_all(int fd, const char *path, char *text, size_t room, size_t *len, pea_error *why)
+{
+    size_t at = 0;
+    while (at < room) {
+        ssize_t n = read(fd, text + at, room - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return pea__error_sys(why, errno, path);
+        if (n == 0)
+            break;
+        at += (size_t)n;
+    }
+    *len = at;
+    return PEA_OK;
+}
+
+/* Puts the path before a sentence about a file's content. */
+static void name_file(pea_error *why, const char *path)
+{
+    char sentence[PEA_ERROR_TEXT_BYTES];
+    if (why == NULL)
+        return;
+    memcpy(sentence, why->text, sizeof sentence);
+    (void)snprintf(why->text, sizeof why->text, "%.120s: %.130s", path, sentence);
+}
+
+pea_err pea_identity_load(pea_identity **identity, const char *path, pea_error *why)
+{
+    struct stat st;
+    char *text = NULL;
+    size_t len = 0;
+    pea_err err = pea__secure_init(why);
+    if (err != PEA_OK)
+        return err;
+    /* O_NONBLOCK: the path may name a FIFO, which would have us wait for a writer before we can see what it is. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return pea__error_sys(why, errno, path);
+    if (fstat(fd, &st) != 0)
+        err = pea__error_sys(why, errno, path);
+    else
+        err = check_file(&st, path, why);
+    if (err == PEA_OK && (text = sodium_malloc(PEA__KEY_TEXT_MAX + 1)) == NULL)
+        err = pea__error(why, PEA_E_NOMEM, "no guarded memory for a secret key");
+    if (err == PEA_OK)
+        err = read_all(fd, path, text, PEA__KEY_TEXT_MAX + 1, &len, why);
+    if (err == PEA_OK) {
+        err = pea_identity_parse(identity, text, len, why);
+        if (err != PEA_OK)
+            name_file(why, path);
+    }
+    sodium_free(text); /* wipes */
+    (void)close(fd);
+    return err;
+}
+
+/* ---- Writing a file ---- */
+
+static pea_err write_all(int fd, const char *path, const char *text, size_t len, pea_error *why)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = write(fd, text + at, len - at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return pea__error_sys(why, errno, path);
+        at += (size_t)n;
+    }
+    if (fsync(fd) != 0)
+        return pea__error_sys(why, errno, path);
+    return PEA_OK;
+}
+
+/* A name on the disk lasts only once its folder is synced. */
+static pea_err sync_folder(const char *path, pea_error *why)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    char *folder = pea__alloc(len + 2);
+    if (folder == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    if (len > 0)
+        memcpy(folder, path, len);
+    else
+        folder[0] = '.';
+    pea_err err = PEA_OK;
+    int fd = open(folder, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    /* EINVAL: a file system without folders to sync. */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        err = pea__error_sys(why, errno, folder);
+    if (fd >= 0)
+        (void)close(fd);
+    pea__free(folder);
+    return err;
+}
+
+/* Writes `text` to a new file beside `path`, and only when it is whole and on the disk gives it that name: link() never overwrites. */
+static pea_err write_file(const char *path, const char *temporary, const char *text, size_t len, pea_error *why)
+{
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+    if (fd < 0)
+        return pea__error_sys(why, errno, path);
+    pea_err err = write_all(fd, path, text, len, why);
+    if (close(fd) != 0 && err == PEA_OK)
+        err = pea__error_sys(why, errno, path);
+    if (err == PEA_OK && link(temporary, path) != 0)
+        err = errno == EEXIST ? pea__errorf(why, PEA_E_EXISTS, "%s: exists already, and keys are never overwritten", path)
+                              : pea__error_sys(why, errno, path);
+    (void)unlink(temporary);
+    return err;
+}
+
+pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
+{
+    char pem[PEA__PEM_BYTES];
+    size_t room = strlen(path) + 16;
+    char *temporary = pea__alloc(room);
+    if (temporary == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    (void)snprintf(temporary, room, "%s.%08x.new", path, (unsigned)randombytes_random());
+    size_t len = pea__keyfile_write(pem, pea__identity_secret(identity));
+    pea_err err = write_file(path, temporary, pem, len, why);
+    if (err == PEA_OK) {
+        err = sync_folder(path, why);
+        if (err != PEA_OK)
+            (void)unlink(path);
+    }
+    sodium_memzero(pem, sizeof pem);
+    pea__free(temporary);
+    return err;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/* The public face of the engine (noise.h): checks what the caller gives, keeps whose turn it is, and remembers that a failed write ended it. */
+#include <sodium.h>
+#include <string.h>
+
+#include "buf_priv.h"
+#include "err_priv.h"
+#include "noise_priv.h"
+#include "secure_priv.h"
+
+struct pea_noise {
+    pea__handshake_state hs;
+    pea_identity *identity;
+    pea_err broken; /* the sticky error of a write */
+    bool preserving;
+    bool split; /* done: nothing is left */
+};
+
+static pea_err check_keys(const pea__protocol *protocol, pea_side side, const pea_noise_opts *o, pea_error *why)
+{
+    if (side != PEA_INITIATOR && side != PEA_RESPONDER)
+        return pea__error(why, PEA_E_INVALID, "side is neither PEA_INITIATOR nor PEA_RESPONDER");
+    if (o->identity == NULL && pea__protocol_needs_static(protocol, side))
+        return pea__error(why, PEA_E_INVALID, "this Noise pattern needs an identity: see pea_identity_load()");
+    if (o->psk == NULL && protocol->psks != 0)
+        return pea__error(why, PEA_E_INVALID, "this Noise pattern needs a psk of 32 bytes");
+    if (o->psk != NULL && protocol->psks == 0)
+        return pea__error(why, PEA_E_INVALID, "there is a psk, but the Noise pattern has no psk modifier, as XXpsk3 has");
+    if (o->prologue.len > 0 && o->prologue.data == NULL)
+        return pea__error(why, PEA_E_INVALID, "the prologue has a length, but no data");
+    return PEA_OK;
+}
+
+pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *opts, pea_error *why)
+{
+    pea_noise_opts o = PEA_NOISE_INIT;
+    pea__protocol protocol;
+    pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK)
+        err = pea__secure_init(why);
+    if (err == PEA_OK)
+        err = pea__protocol_parse(&protocol, o.protocol != NULL ? o.protocol : PEA_NOISE_DEFAULT, why);
+    if (err == PEA_OK)
+        err = check_keys(&protocol, side, &o, why);
+    if (err != PEA_OK)
+        return err;
+    pea_noise *fresh = pea__alloc(sizeof *fresh);
+    if (fresh == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    fresh->identity = o.identity != NULL ? pea_identity_ref(o.identity) : NULL;
+    fresh->preserving = o.record_preserving;
+    const pea__handshake_keys keys = {.s = fresh->identity, .psk = o.psk};
+    pea__handshake_initialize(&fresh->hs, &protocol, side, o.prologue, &keys);
+    *noise = fresh;
+    return PEA_OK;
+}
+
+void pea_noise_free(pea_noise *noise)
+{
+    if (noise == NULL)
+        return;
+    pea_identity_unref(noise->identity);
+    sodium_memzero(noise, sizeof *noise);
+    pea__free(noise);
+}
+
+pea_err pea_noise_turn(const pea_noise *noise)
+{
+    if (noise->broken != PEA_OK)
+        return noise->broken;
+    return noise->split ? PEA_E_STATE : pea__handshake_turn(&noise->hs);
+}
+
+pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out)
+{
+    if (noise->broken != PEA_OK)
+        return noise->broken;
+    if (pea_noise_turn(noise) != PEA_AGAIN)
+        return PEA_E_STATE;
+    noise->broken = pea__handshake_write(&noise->hs, payload, out);
+    if (noise->broken != PEA_OK)
+        sodium_memzero(&noise->hs, sizeof noise->hs);
+    return noise->broken;
+}
+
+pea_err pea_noise_read(pea_noise *noise, pea_span message, pea_buf *payload)
+{
+    if (noise->broken != PEA_OK)
+        return noise->broken;
+    if (pea_noise_turn(noise) != PEA_MORE)
+        return PEA_E_STATE;
+    return pea__handshake_read(&noise->hs, message, payload);
+}
+
+pea_err pea_noise_remote_static(const pea_noise *noise, uint8_t key[PEA_KEY_BYTES])
+{
+    if (!noise->hs.has_rs)
+        return PEA_E_STATE;
+    memcpy(key, noise->hs.rs, PEA_KEY_BYTES);
+    return PEA_OK;
+}
+
+pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform)
+{
+    if (pea_noise_turn(noise) != PEA_DONE)
+        return PEA_E_STATE;
+    const pea__record_opts opts = {.native = native, .preserving = noise->preserving};
+    pea_err err = pea__record_new(transform, &noise->hs, &opts);
+    if (err != PEA_OK)
+        return err;
+    sodium_memzero(&noise->hs, sizeof noise->hs);
+    noise->split = true;
+    return PEA_OK;
+}
+
+void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES])
+{
+    memcpy(noise->hs.e, secret, PEA_KEY_BYTES);
+    noise->hs.fixed_e = true;
+}
+
+pea__handshake_state *pea__noise_state(pea_noise *noise)
+{
+    return &noise->hs;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* What a Noise handshake leaves behind: the transform of a connection. Records of a 16-bit length and a ciphertext carry a stream, or one message each.
+ * It sees buffers only; docs/wire.md says what lies in them. */
+#include <sodium.h>
+#include <string.h>
+
+#include "buf_priv.h"
+#include "noise_priv.h"
+
+_Static_assert(PEA__RECORD_PLAIN == 61422, "what docs/wire.md says");
+_Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
+
+#define EXPORT_BLOCKS_MAX 255u /* RFC 5869: the block number is one byte */
+
+/* One per connection: kept small, an idle connection holds nothing else of Noise. */
+typedef struct record {
+    pea__cipher_state send, receive;
+    pea__protocol protocol;
+    bool native, preserving;
+    uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
+    uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
+} record;
+
+/* Native mode changes the key before record k * 2^20 of a direction. The record's number is the nonce, which goes on. */
+static pea_err rekey_when_due(const record *r, pea__cipher_state *cs)
+{
+    if (!r->native || cs->n == 0 || cs->n % PEA__REKEY_EVERY != 0)
+        return PEA_OK;
+    return pea__rekey(cs);
+}
+
+/* ---- Wire to plain ---- */
+
+static size_t read_u16(const uint8_t *p)
+{
+    return (size_t)p[0] << 8 | p[1];
+}
+
+/* One whole record's ciphertext, appended to `plain`. */
+static pea_err open_record(record *r, const uint8_t *cipher, size_t len, pea_buf *plain)
+{
+    uint8_t nothing[1], *tail = nothing; /* an empty record must not make an empty buffer take memory */
+    size_t plain_len = len - PEA_NOISE_TAG_BYTES;
+    pea_err err = plain_len > 0 ? pea_buf_reserve(plain, plain_len, &tail) : PEA_OK;
+    if (err == PEA_OK)
+        err = rekey_when_due(r, &r->receive);
+    if (err == PEA_OK)
+        err = pea__decrypt_with_ad(&r->receive, (pea_span){NULL, 0}, cipher, len, tail);
+    if (err == PEA_OK)
+        pea_buf_commit(plain, plain_len);
+    return err;
+}
+
+static pea_err record_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max, pea_buf *reply)
+{
+    record *r = self;
+    size_t appended = 0;
+    (void)reply;
+    while (wire->len >= PEA__RECORD_HEADER_BYTES) {
+        size_t len = read_u16(wire->data);
+        if (len < PEA_NOISE_TAG_BYTES)
+            return PEA_E_PROTO;
+        if (wire->len - PEA__RECORD_HEADER_BYTES < len)
+            break;
+        pea_err err = open_record(r, wire->data + PEA__RECORD_HEADER_BYTES, len, plain);
+        if (err != PEA_OK)
+            return err;
+        pea_buf_consume(wire, PEA__RECORD_HEADER_BYTES + len);
+        appended += len - PEA_NOISE_TAG_BYTES;
+        if (r->preserving || appended >= max)
+            return PEA_AGAIN;
+    }
+    return PEA_OK;
+}
+
+/* ---- Plain to wire ---- */
+
+/* Where the gathering stands among the spans. */
+typedef struct cursor {
+    const pea_span *spans;
+    size_t n, offset; /* spans left, bytes of the first that are taken */
+} cursor;
+
+static void cursor_skip_empty(cursor *c)
+{
+    while (c->n > 0 && c->offset == c->spans->len) {
+        c->spans++;
+        c->n--;
+        c->offset = 0;
+    }
+}
+
+/* The next `len` bytes of plaintext: where they lie, if that is one place, else gathered at `room`. */
+static const uint8_t *cursor_take(cursor *c, size_t len, uint8_t *room)
+{
+    if (len == 0)
+        return room;
+    cursor_skip_empty(c);
+    if (c->spans->len - c->offset >= len) {
+        const uint8_t *where = c->spans->data + c->offset;
+        c->offset += len;
+        return where;
+    }
+    for (size_t done = 0; done < len;) {
+        cursor_skip_empty(c);
+        size_t part = c->spans->len - c->offset < len - done ? c->spans->len - c->offset : len - done;
+        memcpy(room + done, c->spans->data + c->offset, part);
+        c->offset += part;
+        done += part;
+    }
+    return room;
+}
+
+/* One record of `len` bytes of plaintext at `out`. */
+static pea_err write_record(record *r, cursor *c, size_t len, uint8_t *out)
+{
+    size_t cipher_len = len + PEA_NOISE_TAG_BYTES;
+    uint8_t *cipher = out + PEA__RECORD_HEADER_BYTES;
+    out[0] = (uint8_t)(cipher_len >> 8);
+    out[1] = (uint8_t)cipher_len;
+    pea_err err = rekey_when_due(r, &r->send);
+    if (err != PEA_OK)
+        return err;
+    return pea__encrypt_with_ad(&r->send, (pea_span){NULL, 0}, cursor_take(c, len, cipher), len, cipher);
+}
+
+static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf *wire)
+{
+    record *r = self;
+    size_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (spans[i].len > SIZE_MAX / 4 - total)
+            return PEA_E_TOO_BIG;
+        total += spans[i].len;
+    }
+    if (r->preserving && total > PEA__RECORD_MESSAGE)
+        return PEA_E_TOO_BIG;
+    size_t most = r->preserving ? PEA__RECORD_MESSAGE : PEA__RECORD_PLAIN;
+    size_t records = r->preserving ? 1 : (total + most - 1) / most;
+    size_t wire_len = total + records * PEA__RECORD_OVERHEAD;
+    uint8_t *out;
+    if (records == 0)
+        return PEA_OK;
+    pea_err err = pea_buf_reserve(wire, wire_len, &out);
+    cursor c = {spans, n, 0};
+    for (size_t left = total; err == PEA_OK && records > 0; records--) {
+        size_t len = left < most ? left : most;
+        err = write_record(r, &c, len, out);
+        out += len + PEA__RECORD_OVERHEAD;
+        left -= len;
+    }
+    if (err == PEA_OK)
+        pea_buf_commit(wire, wire_len);
+    return err;
+}
+
+/* ---- Queries and the end ---- */
+
+static pea_err copy_out(const void *data, size_t data_len, void *out, size_t *len)
+{
+    if (data_len > *len)
+        return PEA_E_TOO_BIG;
+    memcpy(out, data, data_len);
+    *len = data_len;
+    return PEA_OK;
+}
+
+/* HKDF-Expand of RFC 5869 with HMAC over the suite's hash: the exporter secret is the pseudorandom key, `info` is what the caller says. */
+static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_t len)
+{
+    size_t hash_len = pea__hash_len(r->protocol.hash);
+    if (len > EXPORT_BLOCKS_MAX * hash_len)
+        return PEA_E_TOO_BIG;
+    uint8_t block[PEA_NOISE_HASH_MAX];
+    size_t block_len = 0; /* the first block has none before it */
+    uint8_t number = 1;
+    for (size_t done = 0; done < len; number++) {
+        const pea_span parts[] = {{block, block_len}, info, {&number, 1}};
+        pea__hmac(r->protocol.hash, (pea_span){r->exporter, hash_len}, parts, 3, block);
+        block_len = hash_len;
+        size_t part = len - done < hash_len ? len - done : hash_len;
+        memcpy(out + done, block, part);
+        done += part;
+    }
+    sodium_memzero(block, sizeof block);
+    return PEA_OK;
+}
+
+static pea_err record_query(void *self, pea_query what, pea_span in, void *out, size_t *len)
+{
+    const record *r = self;
+    switch (what) {
+    case PEA_QUERY_BINDING:
+        return copy_out(r->hash, pea__hash_len(r->protocol.hash), out, len);
+    case PEA_QUERY_EXPORT:
+        return export_secret(r, in, out, *len);
+    case PEA_QUERY_CIPHER: {
+        char name[PEA__PROTOCOL_NAME_BYTES];
+        size_t name_len = pea__protocol_name(&r->protocol, name);
+        return copy_out(name, name_len, out, len);
+    }
+    case PEA_QUERY_ALPN:
+        break;
+    }
+    return PEA_E_UNSUPPORTED;
+}
+
+static void record_destroy(void *self)
+{
+    record *r = self;
+    pea__cipher_wipe(&r->send);
+    pea__cipher_wipe(&r->receive);
+    sodium_memzero(r, sizeof *r);
+    pea__free(r);
+}
+
+/* Noise has no END of its own, and nobody can tell a cut from an end by its records: the channel above says CLOSE. */
+static const pea_transform_ops record_ops = {
+    .version = PEA_TRANSFORM_VERSION,
+    .name = "noise",
+    .unseal = record_unseal,
+    .seal = record_seal,
+    .query = record_query,
+    .destroy = record_destroy,
+};
+
+pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs, const pea__record_opts *opts)
+{
+    record *r = pea__alloc(sizeof *r);
+    if (r == NULL)
+        return PEA_E_NOMEM;
+    r->protocol = hs->protocol;
+    r->native = opts->native;
+    r->preserving = opts->preserving;
+    memcpy(r->hash, hs->ss.h, sizeof r->hash);
+    bool initiator = hs->side == PEA_INITIATOR;
+    pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, r->exporter);
+    pea_err err = pea__cipher_expand(&r->send);
+    if (err == PEA_OK)
+        err = pea__cipher_expand(&r->receive);
+    if (err != PEA_OK) {
+        record_destroy(r);
+        return err;
+    }
+    *transform = (pea_transform){
+        .ops = &record_ops,
+        .self = r,
+        .record_plain = opts->preserving ? PEA__RECORD_MESSAGE : PEA__RECORD_PLAIN,
+        .overhead = PEA__RECORD_OVERHEAD,
+        .one_message_per_record = opts->preserving,
+    };
+    return PEA_OK;
+}
+
+void pea__record_set_numbers(const pea_transform *transform, uint64_t send, uint64_t receive)
+{
+    record *r = transform->self;
+    r->send.n = send;
+    r->receive.n = receive;
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+# The libraries under peapod. scripts/install-deps installs what Debian calls them.
+find_package(Threads REQUIRED)
+find_package(Libev 4.33 REQUIRED)
+find_package(Sodium 1.0.18 REQUIRED)
+find_package(Uthash REQUIRED)
+if(PEAPOD_LIBB2)
+    find_package(Libb2 REQUIRED)
+endif()
+
+set(PEAPOD_WITH_LIBCRYPTO OFF)
+if(PEAPOD_LIBCRYPTO STREQUAL "AUTO")
+    find_package(OpenSSL 3 QUIET COMPONENTS Crypto)
+    if(OpenSSL_FOUND)
+        set(PEAPOD_WITH_LIBCRYPTO ON)
+    endif()
+elseif(PEAPOD_LIBCRYPTO)
+    find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
+    set(PEAPOD_WITH_LIBCRYPTO ON)
+endif()
+message(STATUS "peapod ${PROJECT_VERSION}: libcrypto ${PEAPOD_WITH_LIBCRYPTO}, libb2 ${PEAPOD_LIBB2}")

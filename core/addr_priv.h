@@ -7,6 +7,13 @@
 
 #include "peapod/addr.h"
 
+/* A stream socket's type, closed on exec from its first moment where the system can do that; pea__socket_ready() does it elsewhere. */
+#ifdef SOCK_CLOEXEC
+#define PEA__STREAM (SOCK_STREAM | SOCK_CLOEXEC)
+#else
+#define PEA__STREAM SOCK_STREAM
+#endif
+
 /* For bind() and connect(). Returns the length. */
 socklen_t pea__addr_to_socket(const pea_addr *addr, struct sockaddr_storage *out);
 

@@ -6,7 +6,6 @@
 #include "utf8_priv.h"
 
 enum { WIRE_VERSION = 1, WIRE_HIGHEST = 1 };
-enum { HELLO = 1, ACCEPT, REJECT, DATA, END, CLOSE, PING, PONG };
 enum { TLV_VERSION = 1, TLV_NETWORK, TLV_TRANSCRIPT, TLV_APPLICATION, TLV_RANGE, TLV_CAPABILITIES };
 
 #define MUST_UNDERSTAND_TLV 0x8000u
@@ -142,7 +141,7 @@ static pea_err hello_say(pea_pipe *p)
     pea_buf hello = {.pool = p->pool};
     pea_err err = hello_write(p, &hello);
     if (err == PEA_OK)
-        err = pea__chunk_say(p, HELLO, hello.data, hello.len);
+        err = pea__chunk_say(p, PEA__CHUNK_HELLO, hello.data, hello.len);
     if (err == PEA_OK)
         p->said |= PEA__HELLO;
     pea_buf_free(&hello);
@@ -267,7 +266,7 @@ pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text)
         memcpy(payload + 2, text, len);
     pea_err err = (p->said & PEA__HELLO) == 0 ? hello_say(p) : PEA_OK;
     if (err == PEA_OK)
-        err = pea__chunk_say(p, (p->said & PEA__ACCEPT) != 0 ? CLOSE : REJECT, payload, 2 + len);
+        err = pea__chunk_say(p, (p->said & PEA__ACCEPT) != 0 ? PEA__CHUNK_CLOSE : PEA__CHUNK_REJECT, payload, 2 + len);
     if (err == PEA_OK)
         p->said |= PEA__CLOSE;
     return err;
@@ -302,7 +301,7 @@ pea_err pea__opening_begin(pea_pipe *p)
     if (p->side == PEA_INITIATOR) {
         pea_err err = hello_say(p);
         if (err == PEA_OK)
-            err = pea__chunk_say(p, ACCEPT, NULL, 0);
+            err = pea__chunk_say(p, PEA__CHUNK_ACCEPT, NULL, 0);
         if (err != PEA_OK)
             return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
         p->said |= PEA__ACCEPT;
@@ -318,10 +317,12 @@ static pea_err opening_finish(pea_pipe *p, pea_event *event)
         return PEA_MORE;
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+    if (p->phase != PEA__OPENING)
+        return PEA_AGAIN; /* the policy's own callback ended it */
     if (p->side == PEA_RESPONDER) {
         err = hello_say(p);
         if (err == PEA_OK)
-            err = pea__chunk_say(p, ACCEPT, NULL, 0);
+            err = pea__chunk_say(p, PEA__CHUNK_ACCEPT, NULL, 0);
         if (err != PEA_OK)
             return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
         p->said |= PEA__ACCEPT;
@@ -371,15 +372,15 @@ static pea_err hear_accept(pea_pipe *p)
 /* REJECT and CLOSE: the peer's last word, with its reason. */
 static pea_err hear_farewell(pea_pipe *p, uint8_t type, const uint8_t *data, size_t len)
 {
-    if (type == REJECT && (p->heard & PEA__ACCEPT) != 0)
+    if (type == PEA__CHUNK_REJECT && (p->heard & PEA__ACCEPT) != 0)
         return protocol_error(p, "a REJECT after ACCEPT");
-    if (type == CLOSE && (p->heard & PEA__ACCEPT) == 0)
+    if (type == PEA__CHUNK_CLOSE && (p->heard & PEA__ACCEPT) == 0)
         return protocol_error(p, "a CLOSE before ACCEPT");
     if (!pea__utf8_valid(data + 2, len - 2))
         return protocol_error(p, "a farewell whose text is not UTF-8");
     uint16_t code = (uint16_t)get_be(data, 2), plain = (uint16_t)(code & ~PEA_CODE_PERMANENT);
     bool orderly = plain == PEA_CODE_NORMAL || plain == PEA_CODE_SHUTDOWN;
-    pea_err err = type == REJECT ? PEA_E_REJECTED : !orderly ? PEA_E_CLOSED : p->carry.len > 0 ? PEA_E_TRUNCATED : PEA_OK;
+    pea_err err = type == PEA__CHUNK_REJECT ? PEA_E_REJECTED : !orderly ? PEA_E_CLOSED : p->carry.len > 0 ? PEA_E_TRUNCATED : PEA_OK;
     pea_reason reason = {.origin = PEA_BY_PEER, .err = err, .code = code};
     for (size_t i = 0; i < len - 2; i++) /* a NUL is UTF-8, but would hide what follows it */
         reason.text[i] = data[2 + i] != 0 ? (char)data[2 + i] : ' ';
@@ -412,12 +413,12 @@ static pea_err hear_ping(pea_pipe *p, const uint8_t *data)
 static pea_err hear(pea_pipe *p, uint8_t type, const uint8_t *data, size_t len, pea_event *event)
 {
     switch (type) {
-    case HELLO:
+    case PEA__CHUNK_HELLO:
         return hear_hello(p, data, len);
-    case ACCEPT:
+    case PEA__CHUNK_ACCEPT:
         return hear_accept(p);
-    case REJECT:
-    case CLOSE:
+    case PEA__CHUNK_REJECT:
+    case PEA__CHUNK_CLOSE:
         return hear_farewell(p, type, data, len);
     default:
         break;
@@ -425,9 +426,9 @@ static pea_err hear(pea_pipe *p, uint8_t type, const uint8_t *data, size_t len, 
     if ((p->heard & PEA__ACCEPT) == 0)
         return protocol_error(p, "a chunk that may follow ACCEPT only");
     switch (type) {
-    case END:
+    case PEA__CHUNK_END:
         return hear_end(p, event);
-    case PING:
+    case PEA__CHUNK_PING:
         return hear_ping(p, data);
     default: /* PONG: we ask for none yet, and one that nobody asked for is ignored */
         return PEA_AGAIN;
@@ -438,9 +439,9 @@ static pea_err hear(pea_pipe *p, uint8_t type, const uint8_t *data, size_t len, 
 static const struct bounds {
     uint32_t least, most;
 } bounds[] = {
-    [HELLO] = {0, PEA__CONTROL_MAX}, [ACCEPT] = {0, 0}, [REJECT] = {2, 2 + PEA_TEXT_MAX}, [DATA] = {0, PEA__CHUNK_MAX},
-    [END] = {0, 0},                  [CLOSE] = {2, 2 + PEA_TEXT_MAX},                     [PING] = {8, 8},
-    [PONG] = {8, 8},
+    [PEA__CHUNK_HELLO] = {0, PEA__CONTROL_MAX}, [PEA__CHUNK_ACCEPT] = {0, 0}, [PEA__CHUNK_REJECT] = {2, 2 + PEA_TEXT_MAX}, [PEA__CHUNK_DATA] = {0, PEA__CHUNK_MAX},
+    [PEA__CHUNK_END] = {0, 0},                  [PEA__CHUNK_CLOSE] = {2, 2 + PEA_TEXT_MAX},                     [PEA__CHUNK_PING] = {8, 8},
+    [PEA__CHUNK_PONG] = {8, 8},
 };
 
 /* A chunk's header says whether it may be here at all, before any of its payload is waited for. */
@@ -448,17 +449,17 @@ static pea_err header_check(pea_pipe *p, uint8_t type, size_t len)
 {
     if (type == 0)
         return protocol_error(p, "a chunk of the reserved type 0");
-    if (type > PONG && (type & MUST_UNDERSTAND_CHUNK) != 0)
+    if (type > PEA__CHUNK_PONG && (type & MUST_UNDERSTAND_CHUNK) != 0)
         return protocol_error(p, "a chunk that must be understood and is not known here");
-    if (type > PONG && len > PEA__UNKNOWN_MAX)
+    if (type > PEA__CHUNK_PONG && len > PEA__UNKNOWN_MAX)
         return protocol_error(p, "an unknown chunk of more than 64 KiB");
-    if (type <= PONG && (len < bounds[type].least || len > bounds[type].most))
+    if (type <= PEA__CHUNK_PONG && (len < bounds[type].least || len > bounds[type].most))
         return protocol_error(p, "a chunk whose length its type cannot have");
-    if (type != HELLO && (p->heard & PEA__HELLO) == 0)
+    if (type != PEA__CHUNK_HELLO && (p->heard & PEA__HELLO) == 0)
         return protocol_error(p, "the peer's first chunk is not HELLO");
-    if (type == DATA && (p->heard & PEA__ACCEPT) == 0)
+    if (type == PEA__CHUNK_DATA && (p->heard & PEA__ACCEPT) == 0)
         return protocol_error(p, "DATA before ACCEPT");
-    if (type == DATA && (p->heard & PEA__END) != 0)
+    if (type == PEA__CHUNK_DATA && (p->heard & PEA__END) != 0)
         return protocol_error(p, "DATA after END");
     return PEA_OK;
 }
@@ -479,9 +480,9 @@ pea_err pea__chunk_next(pea_pipe *p, pea_event *event)
     pea_err err = header_check(p, type, len);
     if (err != PEA_OK)
         return err;
-    if (type == DATA || type > PONG) {
+    if (type == PEA__CHUNK_DATA || type > PEA__CHUNK_PONG) {
         pea_buf_consume(plain, PEA__CHUNK_HEADER);
-        *(type == DATA ? &p->left : &p->skip) = len;
+        *(type == PEA__CHUNK_DATA ? &p->left : &p->skip) = len;
         return PEA_AGAIN;
     }
     if (plain->len < PEA__CHUNK_HEADER + len)

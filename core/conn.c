@@ -458,9 +458,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, co
                           .expect = expect,
                           .high_water = node->limits.high_water,
                           .low_water = node->limits.low_water,
-                          .half_close = node->limits.half_close,
-                          .log = r->log,
-                          .log_arg = r->log_arg};
+                          .half_close = node->limits.half_close};
     err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, r->serial, c->id, why);
     if (err == PEA_OK && pea__registry_add(c) != PEA_OK)
         err = pea__error(why, PEA_E_NOMEM, NULL);

@@ -16,7 +16,7 @@ static int socket_family(const pea_addr *addr)
 /* Begins to connect. `*result` is what connect() said: 0, EINPROGRESS or an error. */
 static pea_err begin(const pea_addr *addr, int *fd, int *result, pea_error *why)
 {
-    *fd = socket(socket_family(addr), SOCK_STREAM, 0);
+    *fd = socket(socket_family(addr), PEA__STREAM, 0);
     if (*fd < 0)
         return pea__error_sys(why, errno, "socket");
     pea_err err = pea__socket_ready(*fd, addr, why);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Where inbound connections come from: bound sockets, and accept() that neither blocks nor spins. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* accept4() */
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -95,7 +98,11 @@ static bool accept_one(pea_listener *l)
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
     memset(&from, 0, sizeof from);
+#if defined(SOCK_CLOEXEC) && defined(_GNU_SOURCE)
+    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
+#else
     int fd = accept(l->fd, (struct sockaddr *)&from, &len);
+#endif
     if (fd < 0) {
         if (is_exhaustion(errno))
             rest(l, errno);
@@ -132,7 +139,7 @@ static pea_err open_socket(const pea_addr *addr, int backlog, int *out, pea_erro
 {
     struct sockaddr_storage at;
     socklen_t len = pea__addr_to_socket(addr, &at);
-    int fd = socket(at.ss_family, SOCK_STREAM, 0);
+    int fd = socket(at.ss_family, PEA__STREAM, 0);
     if (fd < 0)
         return pea__error_sys(why, errno, "socket");
     pea_err err = pea__socket_ready(fd, addr, why);

@@ -90,8 +90,6 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->high_water = o.high_water != 0 ? o.high_water : PEA_HIGH_WATER_DEFAULT;
     p->low_water = o.low_water != 0 ? o.low_water : p->high_water / 4 < PEA_LOW_WATER_DEFAULT ? p->high_water / 4 : PEA_LOW_WATER_DEFAULT;
     p->half_close = o.half_close;
-    p->log = o.log;
-    p->log_arg = o.log_arg;
     p->env.pipe = p;
     p->conn_owned = runtime_id != 0;
     p->runtime_id = runtime_id;
@@ -122,9 +120,12 @@ static void codec_destroy(pea_pipe *p)
     p->codec_self = NULL;
 }
 
-/* What only a living connection needs. */
+/* Gives back what only a living connection needs. Not from inside pea__pipe_end(): a stage, or whoever looks at a message, may be on the stack. */
 static void release(pea_pipe *p)
 {
+    if (p->released)
+        return;
+    p->released = true;
     pea__stage_destroy(p);
     pea__transcript_free(p);
     pea_buf_free(&p->carry);
@@ -189,7 +190,6 @@ pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell)
         p->phase = PEA__OVER;
         pea__tx_drop(p);
     }
-    release(p);
     return PEA_AGAIN;
 }
 
@@ -247,7 +247,7 @@ pea_err pea_pipe_end(pea_pipe *p)
     if (p->phase != PEA__OPEN || !p->ready_told || (p->said & PEA__END) != 0)
         return PEA_E_STATE;
     if (p->mode == PEA_NATIVE) {
-        pea_err err = pea__chunk_say(p, 5, NULL, 0);
+        pea_err err = pea__chunk_say(p, PEA__CHUNK_END, NULL, 0);
         if (err != PEA_OK)
             return err;
         p->said |= PEA__END;
@@ -351,6 +351,8 @@ static pea_err open_foreign(pea_pipe *p, pea_event *event)
         return PEA_MORE;
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+    if (p->phase != PEA__OPENING)
+        return PEA_AGAIN; /* the policy's own callback ended it */
     p->phase = PEA__OPEN;
     p->left = SIZE_MAX;
     p->ready_told = true;
@@ -422,10 +424,12 @@ static pea_err advance(pea_pipe *p, pea_event *event)
     case PEA__OPEN:
         return pea__read_message(p, event);
     case PEA__FAREWELL:
+        release(p);
         return farewell(p);
     case PEA__OVER:
         break;
     }
+    release(p);
     return over(p, event);
 }
 

@@ -135,7 +135,7 @@ static pea_err carry_message(pea_pipe *p, pea_event *event)
     pea_buf_consume(plain, n);
     taken(p, n);
     if (n < want)
-        return PEA_MORE;
+        return p->left == 0 ? PEA_AGAIN : PEA_MORE; /* the next chunk may lie there already */
     pea_frame f = {.scanned = p->scanned};
     pea_err err = decode(p, p->carry.data, p->carry.len, &f);
     if (err < 0)

@@ -329,6 +329,8 @@ pea_err pea__stages_run(pea_pipe *p)
         err = p->started ? PEA_OK : stage_start(p);
         if (err == PEA_OK)
             err = stage_step(p, in);
+        if (p->phase != PEA__STAGES)
+            return PEA_AGAIN; /* a callback that it made ended the pipe */
     } else if (!early) {
         err = pea__pull(p);
         return err == PEA_AGAIN || err == PEA_MORE ? err : pea__read_ended(p, err);

@@ -53,7 +53,19 @@ struct pea_stage_env {
     pea_pipe *pipe;
 };
 
-/* What two peapod nodes have said of themselves. */
+/* The types of chunks: docs/wire.md. */
+enum {
+    PEA__CHUNK_HELLO = 1,
+    PEA__CHUNK_ACCEPT,
+    PEA__CHUNK_REJECT,
+    PEA__CHUNK_DATA,
+    PEA__CHUNK_END,
+    PEA__CHUNK_CLOSE,
+    PEA__CHUNK_PING,
+    PEA__CHUNK_PONG
+};
+
+/* What a side has said or heard: bits. CLOSE stands for REJECT, too. */
 enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
 
 struct pea_pipe {
@@ -69,7 +81,7 @@ struct pea_pipe {
     /* Reading. */
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
-    bool pong_owed, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
+    bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
     uint8_t top;          /* the floor where plaintext comes out: transforms in place */
     uint8_t stage;        /* the one that runs, or the number of stages */
     size_t stage_seen;    /* bytes of its input that the stage has seen and left */
@@ -95,8 +107,6 @@ struct pea_pipe {
     pea_reason *reason;
     const pea_addr *remote; /* NULL: not known */
     pea_addr *remote_copy;
-    pea_log_fn log;
-    void *log_arg;
     pea__pool *pool;
     pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;

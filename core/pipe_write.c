@@ -23,7 +23,7 @@ static void chunk_close(pea_pipe *p)
     if (len == 0)
         p->tx.len = p->tx_open;
     else
-        put_be32(p->tx.data + p->tx_open, 4u << 24 | (uint32_t)len);
+        put_be32(p->tx.data + p->tx_open, (uint32_t)PEA__CHUNK_DATA << 24 | (uint32_t)len);
     p->tx_open = SIZE_MAX;
 }
 
@@ -275,7 +275,7 @@ pea_err pea_pipe_output(pea_pipe *p, pea_span *span)
     p->out_direct = false;
     if (p->pong_owed && p->tx.len + p->out.len == 0 && p->phase == PEA__OPEN) {
         p->pong_owed = false;
-        if (pea__chunk_say(p, 8, p->pong, sizeof p->pong) != PEA_OK)
+        if (pea__chunk_say(p, PEA__CHUNK_PONG, p->pong, sizeof p->pong) != PEA_OK)
             pea__pipe_fail(p, PEA_BY_WRITING, PEA_E_NOMEM, NULL);
     }
     pea__window_close(p);

@@ -7,7 +7,6 @@
 #ifndef PEAPOD_PIPE_H
 #define PEAPOD_PIPE_H
 
-#include "peapod/log.h"
 #include "peapod/msg.h"
 #include "peapod/stage.h"
 
@@ -31,12 +30,10 @@ typedef struct pea_pipe_opts {
     uint32_t high_water;    /* bytes; 0: 128 KiB */
     uint32_t low_water;     /* bytes; 0: 32 KiB, or a quarter of high_water if that is less */
     bool half_close;        /* the peer's END leaves our direction open; default: it ends both */
-    pea_log_fn log;         /* NULL: silent */
-    void *log_arg;
 } pea_pipe_opts;
 
 #define PEA_PIPE(...) (&(pea_pipe_opts){.size = sizeof(pea_pipe_opts), __VA_ARGS__})
-#define PEA_PIPE_INIT {sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, 0, 0, false, NULL, NULL}
+#define PEA_PIPE_INIT {sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, 0, 0, false}
 
 /* A new pipe over `chain` (referenced, and frozen). Nothing happens before the first pea_pipe_next().
  * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence: PEA_RECORDS with a codec, a chain with neither a stage nor pea_chain_plain() */

@@ -244,6 +244,8 @@ static void deliver(pea_conn *c, const pea_event *event)
 static void pump(pea_conn *c)
 {
     pea_event event;
+    if (c->connecting && pea_pipe_state(c->pipe) < PEA_CLOSING)
+        return; /* the pipe would begin to speak, and in foreign modes be READY */
     while (!c->over && !(c->paused && pea_pipe_state(c->pipe) == PEA_READY)) {
         if (pea_pipe_next(c->pipe, &event) != PEA_OK)
             return;
@@ -264,6 +266,15 @@ static void note_closing(pea_conn *c)
 
 /* ---- Reading ---- */
 
+static bool would_block(int sys)
+{
+#if EAGAIN != EWOULDBLOCK
+    if (sys == EWOULDBLOCK)
+        return true;
+#endif
+    return sys == EAGAIN;
+}
+
 /* One recv() and what comes of it. True: there may be more. */
 static bool read_once(pea_conn *c)
 {
@@ -277,7 +288,7 @@ static bool read_once(pea_conn *c)
         n = recv(c->fd, c->worker->scratch, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        if (errno != EAGAIN) { /* on Linux EWOULDBLOCK is the same number */
             pea_pipe_broken(c->pipe, PEA_BY_READING, errno);
             pump(c);
         }
@@ -337,7 +348,7 @@ static void write_out(pea_conn *c)
         do
             n = send(c->fd, span.data, span.len, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
-        if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+        if (n < 0 && !would_block(errno)) {
             c->write_errno = errno; /* told in the round: a callback may be on the stack */
             pea__worker_queue(c->worker, c);
             return;

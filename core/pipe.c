@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection without I/O: its life from the first byte to CLOSED, and the public face. What flows through it is in pipe_read.c and pipe_write.c,
  * what comes before in pipe_stage.c, what native mode says in channel.c. */
+#include <errno.h>
 #include <string.h>
 
 #include "err_priv.h"
@@ -236,7 +237,8 @@ void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *tex
 void pea_pipe_broken(pea_pipe *p, pea_origin origin, int sys_errno)
 {
     if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER) {
-        pea_reason reason = {.origin = origin, .err = PEA_E_SYS, .sys = sys_errno, .stage = pea__pipe_stage_name(p)};
+        pea_err err = sys_errno == ECONNRESET || sys_errno == EPIPE ? PEA_E_RESET : PEA_E_SYS;
+        pea_reason reason = {.origin = origin, .err = err, .sys = sys_errno, .stage = pea__pipe_stage_name(p)};
         pea__pipe_end(p, &reason, false);
     }
     pea_pipe_abort(p, origin, PEA_E_SYS, NULL);

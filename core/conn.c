@@ -283,9 +283,10 @@ static bool read_once(pea_conn *c)
     size_t room = pea_pipe_room(c->pipe);
     if (room > PEA__SCRATCH_BYTES)
         room = PEA__SCRATCH_BYTES;
+    uint8_t *scratch = c->worker->scratch + PEA__HEADROOM_BYTES;
     ssize_t n;
     do
-        n = recv(c->fd, c->worker->scratch, room, 0);
+        n = recv(c->fd, scratch, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
         if (errno != EAGAIN) { /* on Linux EWOULDBLOCK is the same number */
@@ -302,7 +303,7 @@ static bool read_once(pea_conn *c)
         c->bytes_in += (size_t)n;
         tick(c);
         c->heard_ms = pea__now_ms();
-        pea_err err = pea_pipe_feed(c->pipe, c->worker->scratch, (size_t)n, &taken);
+        pea_err err = pea__pipe_lend(c->pipe, scratch, (size_t)n, PEA__HEADROOM_BYTES, &taken);
         (void)err; /* a failure is the pipe's end, which pump() tells */
     }
     pump(c);

@@ -287,26 +287,44 @@ size_t pea_pipe_room(const pea_pipe *p)
     return has < most ? most - has : 0;
 }
 
-pea_err pea_pipe_feed(pea_pipe *p, const void *data, size_t n, size_t *taken)
+/* How many of `n` received bytes are taken; after our farewell they are counted, and that is all. */
+static size_t accept_bytes(pea_pipe *p, size_t n)
 {
     size_t room = pea_pipe_room(p);
-    *taken = n < room ? n : room;
-    if (*taken == 0)
+    size_t taken = n < room ? n : room;
+    if (p->phase == PEA__FAREWELL)
+        p->discarded += (uint32_t)taken;
+    else if (taken > 0)
+        p->dry = false;
+    return taken;
+}
+
+pea_err pea_pipe_feed(pea_pipe *p, const void *data, size_t n, size_t *taken)
+{
+    *taken = accept_bytes(p, n);
+    if (*taken == 0 || p->phase == PEA__FAREWELL)
         return PEA_OK;
-    if (p->phase == PEA__FAREWELL) {
-        p->discarded += (uint32_t)*taken;
+    pea_buf *wire = &p->floors[0].rx;
+    if (wire->len == 0) {
+        pea__buf_borrow(wire, data, *taken);
         return PEA_OK;
     }
-    p->dry = false;
-    pea_buf *wire = &p->floors[0].rx;
-    pea_err err = PEA_OK;
-    if (wire->len == 0)
-        pea__buf_borrow(wire, data, *taken);
-    else
-        err = pea_buf_append(wire, data, *taken);
+    pea_err err = pea_buf_append(wire, data, *taken);
     if (err != PEA_OK)
         pea__pipe_fail(p, PEA_BY_READING, err, NULL);
     return err;
+}
+
+pea_err pea__pipe_lend(pea_pipe *p, uint8_t *data, size_t n, size_t headroom, size_t *taken)
+{
+    pea_buf *wire = &p->floors[0].rx;
+    size_t rest = wire->len;
+    if (rest == 0 || rest > headroom || p->phase == PEA__FAREWELL)
+        return pea_pipe_feed(p, data, n, taken);
+    *taken = accept_bytes(p, n);
+    memcpy(data - rest, wire->data, rest);
+    pea__buf_borrow(wire, data - rest, rest + *taken);
+    return PEA_OK;
 }
 
 void pea_pipe_feed_end(pea_pipe *p)

@@ -20,6 +20,9 @@ uint64_t pea__pipe_sent_total(const pea_pipe *pipe);
  * and reason->text. As pea_pipe_close() otherwise. A pipe that is ending already keeps the reason that it has. */
 void pea__pipe_finish(pea_pipe *pipe, const pea_reason *reason);
 
+/* As pea_pipe_feed(), where `headroom` bytes before `data` may be written: a short unfinished rest is put there, so that nothing of `data` is copied. */
+PEA_MUST_CHECK pea_err pea__pipe_lend(pea_pipe *pipe, uint8_t *data, size_t n, size_t headroom, size_t *taken);
+
 /* Copies what was lent by pea_pipe_feed() and not yet consumed: for a driver that stops before pea_pipe_next() said PEA_MORE. PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__pipe_hold(pea_pipe *pipe);
 

@@ -11,6 +11,7 @@
 #include "table_priv.h"
 
 #define PEA__SCRATCH_BYTES 262144u      /* one read of a busy connection */
+#define PEA__HEADROOM_BYTES 67584u      /* before it: the unfinished rest of the read before, at most a record */
 #define PEA__READS_PER_EVENT 4u         /* then the others have their turn */
 #define PEA__WRITES_PER_EVENT 4u
 #define PEA__ACCEPTS_PER_EVENT 16u
@@ -25,7 +26,7 @@ typedef struct pea__worker {
     pea_runtime *runtime;
     struct ev_loop *loop;
     pea__pool pool;
-    uint8_t *scratch;             /* PEA__SCRATCH_BYTES */
+    uint8_t *scratch;             /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
     pea_conn *round, **round_end; /* to flush or to reap when this round's callbacks are done */
     pea_node *nodes_due;          /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;              /* fed for this round, started for the next */

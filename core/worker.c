@@ -141,7 +141,7 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
     w->loop = loop;
     w->round_end = &w->round;
     w->posts_end = &w->posts;
-    w->scratch = pea__realloc(NULL, PEA__SCRATCH_BYTES);
+    w->scratch = pea__realloc(NULL, PEA__HEADROOM_BYTES + PEA__SCRATCH_BYTES);
     if (w->scratch == NULL)
         return PEA_E_NOMEM;
     if (pthread_mutex_init(&w->mail_lock, NULL) != 0) {

@@ -15,6 +15,7 @@ _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
+    uint64_t rekeyed_send, rekeyed_receive; /* at which record last: a read that failed must not change the key a second time */
     pea__protocol protocol;
     bool native, preserving;
     uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
@@ -22,11 +23,14 @@ typedef struct record {
 } record;
 
 /* Native mode changes the key before record k * 2^20 of a direction. The record's number is the nonce, which goes on. */
-static pea_err rekey_when_due(const record *r, pea__cipher_state *cs)
+static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, uint64_t *rekeyed)
 {
-    if (!r->native || cs->n == 0 || cs->n % PEA__REKEY_EVERY != 0)
+    if (!r->native || cs->n % PEA__REKEY_EVERY != 0 || cs->n == *rekeyed) /* record 0 needs none: *rekeyed begins with 0 */
         return PEA_OK;
-    return pea__rekey(cs);
+    pea_err err = pea__rekey(cs);
+    if (err == PEA_OK)
+        *rekeyed = cs->n;
+    return err;
 }
 
 /* ---- Wire to plain ---- */
@@ -43,7 +47,7 @@ static pea_err open_record(record *r, const uint8_t *cipher, size_t len, pea_buf
     size_t plain_len = len - PEA_NOISE_TAG_BYTES;
     pea_err err = plain_len > 0 ? pea_buf_reserve(plain, plain_len, &tail) : PEA_OK;
     if (err == PEA_OK)
-        err = rekey_when_due(r, &r->receive);
+        err = rekey_when_due(r, &r->receive, &r->rekeyed_receive);
     if (err == PEA_OK)
         err = pea__decrypt_with_ad(&r->receive, (pea_span){NULL, 0}, cipher, len, tail);
     if (err == PEA_OK)
@@ -118,7 +122,7 @@ static pea_err write_record(record *r, cursor *c, size_t len, uint8_t *out)
     uint8_t *cipher = out + PEA__RECORD_HEADER_BYTES;
     out[0] = (uint8_t)(cipher_len >> 8);
     out[1] = (uint8_t)cipher_len;
-    pea_err err = rekey_when_due(r, &r->send);
+    pea_err err = rekey_when_due(r, &r->send, &r->rekeyed_send);
     if (err != PEA_OK)
         return err;
     return pea__encrypt_with_ad(&r->send, (pea_span){NULL, 0}, cursor_take(c, len, cipher), len, cipher);

@@ -261,6 +261,8 @@ pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text)
         return PEA_E_STATE;
     uint8_t payload[2 + PEA_TEXT_MAX];
     size_t len = text != NULL ? pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX) : 0;
+    if (!pea__utf8_valid((const uint8_t *)text, len))
+        len = 0; /* the caller's mistake must not become a breach of the protocol */
     put_be(payload, code, 2);
     if (len > 0)
         memcpy(payload + 2, text, len);

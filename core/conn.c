@@ -50,6 +50,15 @@ static int64_t after(int64_t from, uint32_t ms)
     return ms == PEA_NEVER ? INT64_MAX : from + (int64_t)ms;
 }
 
+/* When the unfinished message must be there. A pause puts it off: since_ms is when reading began again. */
+static int64_t partial_due(const pea_conn *c)
+{
+    int64_t since = pea_pipe_partial_since(c->pipe);
+    if (since < 0)
+        return INT64_MAX;
+    return after(since > c->since_ms ? since : c->since_ms, c->node->limits.partial_timeout_ms);
+}
+
 /* When the deadline of the state that the connection is in passes; INT64_MAX: never. */
 static int64_t due(const pea_conn *c)
 {
@@ -60,9 +69,10 @@ static int64_t due(const pea_conn *c)
         return after(c->since_ms, t->linger_ms);
     if (!c->ready)
         return after(c->since_ms, t->handshake_timeout_ms);
+    if (c->paused) /* that we hear nothing is our own doing */
+        return INT64_MAX;
     int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
-    int64_t since = pea_pipe_partial_since(c->pipe);
-    int64_t partial = since >= 0 && !c->paused ? after(since, t->partial_timeout_ms) : INT64_MAX;
+    int64_t partial = partial_due(c);
     return idle < partial ? idle : partial;
 }
 
@@ -112,10 +122,9 @@ static void expired(pea_conn *c)
         pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
         return;
     }
-    const char *text = !c->ready ? "the handshake timeout passed"
-                       : pea_pipe_partial_since(c->pipe) >= 0 && after(c->heard_ms, c->node->limits.idle_timeout_ms) > pea__now_ms()
-                           ? "a message was begun and not finished in time"
-                           : "the idle timeout passed";
+    const char *text = !c->ready                            ? "the handshake timeout passed"
+                       : partial_due(c) <= pea__now_ms() ? "a message was begun and not finished in time"
+                                                         : "the idle timeout passed";
     pea_reason reason = {.origin = PEA_BY_TIMEOUT, .err = PEA_E_TIMEOUT, .code = PEA_CODE_TIMEOUT};
     memcpy(reason.text, text, strlen(text) + 1);
     pea__conn_finish(c, &reason);
@@ -374,6 +383,8 @@ static void flush(pea_conn *c)
     if (c->over)
         return;
     confirm(c, PEA_OK);
+    if (c->paused && pea__pipe_take_drain(c->pipe)) /* room to write is told all the same: it may be what the pause waits for */
+        deliver(c, &(pea_event){.type = PEA_EVENT_DRAIN});
     pump(c);
     if (c->over)
         return;
@@ -626,6 +637,8 @@ void pea_conn_resume(pea_conn *c)
     c->paused = false;
     c->pump_due = true; /* what was held back comes first, from the loop */
     c->heard_ms = pea__now_ms();
+    if (c->ready && !c->closing)
+        c->since_ms = c->heard_ms;
     pea__worker_queue(c->worker, c);
     watch(c);
 }

@@ -77,6 +77,11 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
         close(fd);
         return;
     }
+    if (node->shutting_down || node->freed) { /* by on_accept */
+        pea__admission_gone(node, false);
+        close(fd);
+        return;
+    }
     pea_error why;
     pea_conn *conn;
     if (pea__socket_ready(fd, from, &why) != PEA_OK) {
@@ -114,6 +119,13 @@ static bool accept_one(pea_listener *l)
     return true;
 }
 
+static void listener_free(pea_listener *l)
+{
+    pea_chain_unref(l->chain);
+    pea_codec_unref(l->codec);
+    pea__free(l);
+}
+
 static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 {
     pea_listener *l = io->data;
@@ -129,7 +141,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
             break;
     l->accepting = false;
     if (l->fd < 0)
-        pea__free(l);
+        listener_free(l);
     pea__worker_leave(w);
 }
 
@@ -223,10 +235,8 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
         listener->fd = -1;
         if (listener->addr.family == PEA_ADDR_UNIX && listener->addr.path_len > 0 && listener->addr.u.path[0] != '\0')
             unlink(listener->addr.u.path);
-        pea_chain_unref(listener->chain);
-        pea_codec_unref(listener->codec);
         if (!listener->accepting)
-            pea__free(listener);
+            listener_free(listener);
         return;
     }
 }

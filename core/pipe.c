@@ -6,6 +6,7 @@
 
 #include "err_priv.h"
 #include "pipe_state_priv.h"
+#include "utf8_priv.h"
 
 /* ---- Birth ---- */
 
@@ -214,8 +215,8 @@ pea_err pea_pipe_close(pea_pipe *p, uint16_t code, const char *text)
     if (p->phase == PEA__FAREWELL || p->phase == PEA__OVER)
         return PEA_E_STATE;
     pea_reason reason = {.origin = PEA_BY_USER, .err = PEA_OK, .code = code};
-    if (text != NULL)
-        strncpy(reason.text, text, sizeof reason.text - 1);
+    if (text != NULL) /* it goes to the peer: no half characters */
+        memcpy(reason.text, text, pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX));
     pea__pipe_end(p, &reason, true);
     return PEA_OK;
 }
@@ -475,12 +476,19 @@ static bool gone_while_waiting(const pea_pipe *p)
     return p->fin && p->answer == PEA_WAIT && (p->phase == PEA__STAGES || p->phase == PEA__OPENING);
 }
 
+bool pea__pipe_take_drain(pea_pipe *p)
+{
+    bool drained = p->want_drain && p->phase == PEA__OPEN && pea_pipe_queued(p) < p->low_water;
+    if (drained)
+        p->want_drain = false;
+    return drained;
+}
+
 pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
 {
     pea_err err;
     do {
-        if (p->want_drain && p->phase == PEA__OPEN && pea_pipe_queued(p) < p->low_water) {
-            p->want_drain = false;
+        if (pea__pipe_take_drain(p)) {
             *event = (pea_event){.type = PEA_EVENT_DRAIN};
             return PEA_OK;
         }

@@ -26,6 +26,9 @@ PEA_MUST_CHECK pea_err pea__pipe_lend(pea_pipe *pipe, uint8_t *data, size_t n, s
 /* Copies what was lent by pea_pipe_feed() and not yet consumed: for a driver that stops before pea_pipe_next() said PEA_MORE. PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__pipe_hold(pea_pipe *pipe);
 
+/* Takes a DRAIN that is due, alone: for a connection that is paused, whose messages wait. */
+bool pea__pipe_take_drain(pea_pipe *pipe);
+
 /* Whether pea_pipe_output() would have something to say. */
 bool pea__pipe_has_output(const pea_pipe *pipe);
 

@@ -194,13 +194,31 @@ static pea_err next_message(pea_pipe *p, pea_event *event)
     return PEA_AGAIN;
 }
 
+static bool unfinished(const pea_pipe *p)
+{
+    return p->carry.len + p->floors[p->top].rx.len > 0; /* below the top lies at most what came behind an authenticated end */
+}
+
+/* The stream ended by `end`. A foreign peer that may half-close has no other way to say it, where its end is authentic or nothing is. */
+static pea_err stream_ended(pea_pipe *p, pea_err end, pea_event *event)
+{
+    bool half = p->half_close && p->mode != PEA_NATIVE && (p->said & PEA__END) == 0 && (end == PEA_EOF || (end > 0 && p->top == 0));
+    if (!half || unfinished(p))
+        return pea__read_ended(p, end);
+    if ((p->heard & PEA__END) != 0)
+        return PEA_MORE;
+    p->heard |= PEA__END;
+    *event = (pea_event){.type = PEA_EVENT_END};
+    return PEA_OK;
+}
+
 /* PEA_RECORDS: a record is a message, an empty one too. */
 static pea_err next_record(pea_pipe *p, pea_event *event)
 {
     pea_buf *plain = pea__pipe_plain(p);
     pea_err err = pea__pull(p);
     if (err != PEA_AGAIN)
-        return err == PEA_MORE ? err : pea__read_ended(p, err);
+        return err == PEA_MORE ? err : stream_ended(p, err, event);
     *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = plain->data, .len = plain->len};
     pea_buf_consume(plain, plain->len);
     p->partial_since = -1;
@@ -221,7 +239,7 @@ pea_err pea__read_message(pea_pipe *p, pea_event *event)
         if (err == PEA_MORE)
             return err;
         if (err != PEA_AGAIN)
-            return pea__read_ended(p, err);
+            return stream_ended(p, err, event);
     }
 }
 
@@ -247,8 +265,7 @@ pea_err pea__read_ended(pea_pipe *p, pea_err end)
         return pea__pipe_fail(p, PEA_BY_READING, end, end_text(end));
     if (p->phase != PEA__OPEN)
         return pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, "the peer closed the connection before both sides had accepted");
-    bool unfinished = p->carry.len + pea__pipe_plain(p)->len > 0; /* below the top lies at most what came behind an authenticated end */
-    if (p->mode == PEA_NATIVE || unfinished)
+    if (p->mode == PEA_NATIVE || unfinished(p))
         return pea__pipe_fail(p, PEA_BY_READING, PEA_E_TRUNCATED, end_text(PEA_E_TRUNCATED));
     pea_reason reason = {.origin = PEA_BY_PEER, .err = end == PEA_EOF ? PEA_OK : end};
     return pea__pipe_end(p, &reason, true);

@@ -62,9 +62,7 @@ static pea_err window_open(pea_pipe *p, size_t len)
     if (need < len)
         return PEA_E_TOO_BIG;
     if (p->tx_open != SIZE_MAX && p->tx.len - p->tx_open + need > PEA__CHUNK_MAX)
-        chunk_close(p);
-    if (p->mode == PEA_NATIVE && need > PEA__CHUNK_MAX)
-        return PEA_E_TOO_BIG;
+        pea__window_close(p);
     uint8_t *tail;
     bool first = p->tx.base == NULL; /* take at once what the last flush needed, instead of growing there again */
     pea_err err = pea_buf_reserve(&p->tx, first && p->tx_hint > need ? p->tx_hint : need, &tail);
@@ -101,6 +99,48 @@ static size_t put(pea_pipe *p, const void *data, size_t len)
     }
     p->tx.len += n;
     return n;
+}
+
+/* Queues bytes in DATA chunks, as many as they take. There is room for them. */
+static pea_err chunks_append(pea_pipe *p, const uint8_t *data, size_t len)
+{
+    static const uint8_t header[PEA__CHUNK_HEADER];
+    pea_err err = PEA_OK;
+    while (len > 0 && err == PEA_OK) {
+        if (p->tx_open == SIZE_MAX) {
+            p->tx_open = p->tx.len;
+            err = pea_buf_append(&p->tx, header, sizeof header);
+        }
+        size_t room = PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->tx.len - p->tx_open);
+        size_t n = len < room ? len : room;
+        if (err == PEA_OK)
+            err = pea_buf_append(&p->tx, data, n);
+        data += n;
+        len -= n;
+        if (n == room)
+            chunk_close(p);
+    }
+    return err;
+}
+
+/* A message that no single chunk can hold. */
+static pea_err send_huge(pea_pipe *p, const void *data, size_t len)
+{
+    pea_frame_marks m = {.before_len = 0};
+    pea_err err = p->codec_ops->marks(p->codec_self, data, len, &m);
+    if (err != PEA_OK)
+        return err;
+    size_t headers = (len / PEA__CHUNK_MAX + 2) * PEA__CHUNK_HEADER;
+    uint8_t *tail;
+    pea__window_close(p);
+    err = pea_buf_reserve(&p->tx, m.before_len + len + m.after_len + headers, &tail); /* all of it or nothing */
+    if (err == PEA_OK)
+        err = chunks_append(p, m.before, m.before_len);
+    if (err == PEA_OK)
+        err = chunks_append(p, data, len);
+    if (err == PEA_OK)
+        err = chunks_append(p, m.after, m.after_len);
+    return err;
 }
 
 /* One message, one record, sealed at once: PEA_RECORDS. */
@@ -140,12 +180,18 @@ static pea_err send_slowly(pea_pipe *p, const void *data, size_t len)
         p->want_drain = true;
         return PEA_E_QUEUE_FULL;
     }
+    if (p->mode == PEA_NATIVE && len > PEA__CHUNK_MAX - PEA__CHUNK_HEADER - p->codec_ops->overhead)
+        return send_huge(p, data, len);
     pea_err err = window_open(p, len);
     if (err != PEA_OK)
         return err;
     size_t n = put(p, data, len);
-    if (n == SIZE_MAX)
+    if (n == SIZE_MAX) { /* nothing was queued: let go of what was reserved for it */
+        pea__window_close(p);
+        if (p->tx.len == 0)
+            pea_buf_free(&p->tx);
         return PEA_E_TOO_BIG;
+    }
     p->tx_room = p->tx_room > n ? p->tx_room - n : 0;
     return PEA_OK;
 }

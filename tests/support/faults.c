@@ -18,7 +18,7 @@ static void *counted_realloc(void *arg, void *ptr, size_t size)
 {
     (void)arg;
     allocations++;
-    bool fails = all || countdown == 0;
+    bool fails = all || countdown == 0 || size > PTRDIFF_MAX; /* malloc refuses that as well; a sanitizer would stop */
     if (countdown != SIZE_MAX)
         countdown--;
     if (fails) {

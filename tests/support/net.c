@@ -152,7 +152,8 @@ void net_turn(net *n, const char *waiting_for, const char *file, int line)
         show(&n->b, "b");
         _fail(file, line);
     }
-    ev_run(n->loop, EVRUN_ONCE);
+    /* What is pending may be all there is: the turn must not go on to wait for more. */
+    ev_run(n->loop, ev_pending_count(n->loop) > 0 ? EVRUN_NOWAIT : EVRUN_ONCE);
 }
 
 /* ---- Nodes ---- */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Identities and key files: forms that are taken, forms that are refused with a sentence, files that are safe and files that are not. */
+/* Identities and key files: forms that are taken, forms that are refused with a sentence, files that are safe and files
+ * that are not. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -86,10 +87,10 @@ static void test_bad_forms(void **state)
         {"\n \n", PEA_E_FORMAT, 0, "empty"},
         {"hello", PEA_E_FORMAT, 1, "neither"},
         {"\n\nhello", PEA_E_FORMAT, 3, "neither"},
-        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os", PEA_E_FORMAT, 1, "neither"},   /* padding is missing */
-        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Ot=", PEA_E_FORMAT, 1, "neither"},  /* bits behind the end */
+        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Os", PEA_E_FORMAT, 1, "neither"},  /* padding is missing */
+        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4Ot=", PEA_E_FORMAT, 1, "neither"}, /* bits behind the end */
         {BOB_BASE64 "\n" BOB_BASE64, PEA_E_FORMAT, 1, "neither"},
-        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4OsA", PEA_E_FORMAT, 1, "neither"},  /* 33 bytes */
+        {"XasIfmJKikt54X+Lg4AO5m87sSkmGLb9HC+LJ/+I4OsA", PEA_E_FORMAT, 1, "neither"}, /* 33 bytes */
         {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", PEA_E_INVALID, 0, "all zero"},
         {"[Interface]\nPrivateKey = " BOB_BASE64, PEA_E_FORMAT, 1, "neither"},
         {"noise:" BOB_BASE64, PEA_E_FORMAT, 1, "neither"},
@@ -106,16 +107,25 @@ static void test_bad_forms(void **state)
         {BEGIN "Proc-Type: 4,ENCRYPTED\n\n" BOB_DER "\n" END, PEA_E_FORMAT, 2, "base64"},
         {BEGIN END, PEA_E_FORMAT, 0, "PKCS#8"},
         {BEGIN BOB_BASE64 "\n" END, PEA_E_FORMAT, 0, "PKCS#8"},
-        {BEGIN "MC4CAQEwBQYDK2VuBCIEIF2rCH5iSopLeeF/i4OADuZvO7EpJhi2/Rwviyf/iODr\n" END, PEA_E_FORMAT, 0, "PKCS#8"}, /* version 1 */
-        {BEGIN BOB_DER "AAAA\n" END, PEA_E_FORMAT, 0, "PKCS#8"},                                                    /* more behind it */
+        {BEGIN "MC4CAQEwBQYDK2VuBCIEIF2rCH5iSopLeeF/i4OADuZvO7EpJhi2/Rwviyf/iODr\n" END, PEA_E_FORMAT, 0,
+         "PKCS#8"},                                              /* version 1 */
+        {BEGIN BOB_DER "AAAA\n" END, PEA_E_FORMAT, 0, "PKCS#8"}, /* more behind it */
         /* RFC 8410, section 10.3: an Ed25519 key, and its public key in an attribute. */
-        {BEGIN "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n" END, PEA_E_UNSUPPORTED, 0, "Ed25519"},
-        {BEGIN "MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\noB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB\nZ9w7lshQhqowtrbLDFw4rXAxZuE=\n" END,
+        {BEGIN "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n" END, PEA_E_UNSUPPORTED, 0,
+         "Ed25519"},
+        {BEGIN "MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/"
+               "HU++"
+               "CXqI9EdVhC\noB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB\nZ9w7lshQhqowtrbLDFw4rXAxZ"
+               "uE=\n" END,
          PEA_E_UNSUPPORTED, 0, "Ed25519"},
-        {"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", PEA_E_UNSUPPORTED, 1, "encrypted"},
-        {"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEA3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n-----END PUBLIC KEY-----\n", PEA_E_FORMAT, 1, "public"},
+        {"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", PEA_E_UNSUPPORTED, 1,
+         "encrypted"},
+        {"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VuAyEA3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=\n-----END PUBLIC "
+         "KEY-----\n",
+         PEA_E_FORMAT, 1, "public"},
         {"-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n", PEA_E_UNSUPPORTED, 1, "PKCS#8"},
-        {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", PEA_E_UNSUPPORTED, 1, "PKCS#8"},
+        {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", PEA_E_UNSUPPORTED, 1,
+         "PKCS#8"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -236,7 +246,8 @@ static void test_modes(void **state)
             continue; /* root could read it all the same */
         (void)snprintf(name, sizeof name, "mode-%03o", mode);
         write_file(in_folder(name), BOB_PEM, (mode_t)mode);
-        bool good = (mode & 0007) == 0 && (mode & 0030) == 0 && ((mode & 0040) == 0 || root); /* 0440 only where root owns it */
+        bool good =
+            (mode & 0007) == 0 && (mode & 0030) == 0 && ((mode & 0040) == 0 || root); /* 0440 only where root owns it */
         check_err(pea_identity_load(&id, in_folder(name), &why), good ? PEA_OK : PEA_E_PERMISSION);
         if (!good)
             assert_non_null(strstr(why.text, "chmod"));
@@ -343,16 +354,19 @@ static void test_openssl(void **state)
         back[fread(back, 1, sizeof back - 1, file)] = '\0';
         (void)fclose(file);
         assert_string_equal(back, text); /* byte for byte what openssl wrote */
-        (void)snprintf(command, sizeof command, "openssl pkey -in %s -pubout 2>/dev/null | sed '/-----/d' | tr -d '\\n'", path);
+        (void)snprintf(command, sizeof command,
+                       "openssl pkey -in %s -pubout 2>/dev/null | sed '/-----/d' | tr -d '\\n'", path);
         len = run(command, text, sizeof text);
-        assert_int_equal(sodium_base642bin(der, sizeof der, text, len, NULL, &der_len, NULL, sodium_base64_VARIANT_ORIGINAL), 0);
+        assert_int_equal(
+            sodium_base642bin(der, sizeof der, text, len, NULL, &der_len, NULL, sodium_base64_VARIANT_ORIGINAL), 0);
         assert_int_equal(der_len, 44);
         pea_peer peer;
         pea_identity_peer(id, &peer);
         check_bytes(peer.id, 32, der + 12, 32);
         pea_identity_unref(id);
     }
-    static const char *const others[] = {"-algorithm ED25519", "-algorithm X448", "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+    static const char *const others[] = {"-algorithm ED25519", "-algorithm X448",
+                                         "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
                                          "-algorithm EC -pkeyopt ec_paramgen_curve:P-256"};
     static const char *const names[] = {"Ed25519", "X448", "RSA", "elliptic"};
     for (size_t i = 0; i < COUNT(others); i++) {
@@ -382,7 +396,9 @@ static void test_names(void **state)
     assert_string_equal(pea_peer_fingerprint(&peer, print), "6198 a32c ecf8 82f2 ca14 8599 3838 1593");
     assert_string_not_equal(pea_peer_fingerprint(&none, text), print);
     /* Python: hashlib.blake2b(b"example", digest_size=32, key=b"peapod network id") */
-    assert_int_equal(sodium_hex2bin(want, 32, "59d57493923a94ed390d601b9b4f2282d5576f94e0fad5b65bbd6456c6e9b5dc", 64, NULL, NULL, NULL), 0);
+    assert_int_equal(sodium_hex2bin(want, 32, "59d57493923a94ed390d601b9b4f2282d5576f94e0fad5b65bbd6456c6e9b5dc", 64,
+                                    NULL, NULL, NULL),
+                     0);
     check_ok(pea_network_id(a, "example", 7));
     check_bytes(a, 32, want, 32);
     check_ok(pea_network_id(b, "examplf", 7));
@@ -433,9 +449,10 @@ int main(void)
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_forms), cmocka_unit_test(test_bad_forms), cmocka_unit_test(test_every_damage), cmocka_unit_test(test_writer),
-        cmocka_unit_test(test_save_here),  cmocka_unit_test(test_modes),     cmocka_unit_test(test_owners),       cmocka_unit_test(test_odd_files),
-        cmocka_unit_test(test_openssl),    cmocka_unit_test(test_names),     cmocka_unit_test(test_generate),     cmocka_unit_test(test_save_and_load),
+        cmocka_unit_test(test_good_forms), cmocka_unit_test(test_bad_forms), cmocka_unit_test(test_every_damage),
+        cmocka_unit_test(test_writer),     cmocka_unit_test(test_save_here), cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_owners),     cmocka_unit_test(test_odd_files), cmocka_unit_test(test_openssl),
+        cmocka_unit_test(test_names),      cmocka_unit_test(test_generate),  cmocka_unit_test(test_save_and_load),
     };
     return cmocka_run_group_tests_name("identities", tests, make_folder, remove_folder);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise engine: names, turns, messages that are wrong, keys that are none, and patterns that are only data. Published vectors of the supported
- * patterns are the business of noise_vectors. */
+/* The Noise engine: names, turns, messages that are wrong, keys that are none, and patterns that are only data.
+ * Published vectors of the supported patterns are the business of noise_vectors. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +36,9 @@ static void pair_open(pair *p, const char *protocol, bool psk)
 {
     for (int i = 0; i < 2; i++) {
         check_ok(pea_identity_generate(&p->id[i], NULL));
-        check_ok(pea_noise_new(&p->side[i], (pea_side)i, PEA_NOISE(.protocol = protocol, .identity = p->id[i], .psk = psk ? some_psk : NULL), NULL));
+        check_ok(pea_noise_new(&p->side[i], (pea_side)i,
+                               PEA_NOISE(.protocol = protocol, .identity = p->id[i], .psk = psk ? some_psk : NULL),
+                               NULL));
     }
 }
 
@@ -120,10 +122,13 @@ static void test_missing_parts(void **state)
     assert_non_null(strstr(why.text, "identity"));
     check_err(pea_noise_new(&noise, PEA_INITIATOR, PEA_NOISE(.identity = id, .psk = some_psk), &why), PEA_E_INVALID);
     assert_non_null(strstr(why.text, "no psk modifier"));
-    check_err(pea_noise_new(&noise, PEA_INITIATOR, PEA_NOISE(.identity = id, .protocol = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b"), &why), PEA_E_INVALID);
+    check_err(pea_noise_new(&noise, PEA_INITIATOR,
+                            PEA_NOISE(.identity = id, .protocol = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b"), &why),
+              PEA_E_INVALID);
     assert_non_null(strstr(why.text, "needs a psk"));
     check_err(pea_noise_new(&noise, (pea_side)2, PEA_NOISE(.identity = id), &why), PEA_E_INVALID);
-    check_err(pea_noise_new(&noise, PEA_INITIATOR, PEA_NOISE(.identity = id, .prologue = {NULL, 4}), &why), PEA_E_INVALID);
+    check_err(pea_noise_new(&noise, PEA_INITIATOR, PEA_NOISE(.identity = id, .prologue = {NULL, 4}), &why),
+              PEA_E_INVALID);
     assert_null(noise);
     pea_noise_free(NULL);
     pea_identity_unref(id);
@@ -160,7 +165,8 @@ static void test_turns(void **state)
         transform.ops->destroy(transform.self);
         check_err(pea_noise_split(p.side[i], false, &transform), PEA_E_STATE);
         check_err(pea_noise_turn(p.side[i]), PEA_E_STATE);
-        assert_true(sodium_is_zero((const uint8_t *)pea__noise_state(p.side[i]), sizeof(pea__handshake_state))); /* nothing is left of its secrets */
+        assert_true(sodium_is_zero((const uint8_t *)pea__noise_state(p.side[i]),
+                                   sizeof(pea__handshake_state))); /* nothing is left of its secrets */
     }
     assert_int_equal(out.len, 0);
     pair_close(&p);
@@ -312,7 +318,8 @@ static void test_mismatches(void **state)
     static const uint8_t other_psk[32] = "another psk of thirty-two bytes.";
     const char *psk3 = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b";
     (void)state;
-    check_mismatch(PEA_NOISE(.prologue = {(const uint8_t *)"a", 1}), PEA_NOISE(.prologue = {(const uint8_t *)"b", 1}), 1);
+    check_mismatch(PEA_NOISE(.prologue = {(const uint8_t *)"a", 1}), PEA_NOISE(.prologue = {(const uint8_t *)"b", 1}),
+                   1);
     check_mismatch(PEA_NOISE(.prologue = {(const uint8_t *)"a", 1}), PEA_NOISE(.prologue = {NULL, 0}), 1);
     check_mismatch(PEA_NOISE(.protocol = psk3, .psk = some_psk), PEA_NOISE(.protocol = psk3, .psk = other_psk), 2);
     check_mismatch(PEA_NOISE(.protocol = "Noise_XX_25519_ChaChaPoly_SHA512"), PEA_NOISE(.protocol = NULL), 1);
@@ -323,10 +330,14 @@ static void test_mismatches(void **state)
 static void test_low_order_ephemeral(void **state)
 {
     static const char *const points[] = {
-        "0000000000000000000000000000000000000000000000000000000000000000", "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800", "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "0000000000000000000000000000000000000000000000000000000000000080",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "0000000000000000000000000000000000000000000000000000000000000080",
     };
     (void)state;
     for (size_t i = 0; i < COUNT(points); i++) {
@@ -363,7 +374,7 @@ static pea_err read_forged(pair *p, const uint8_t key[32])
     pea__mix_hash(&hs->ss, out, 32);
     check_ok(pea__x25519(shared, hs->e, hs->re)); /* ee */
     pea__mix_key(&hs->ss, shared, 32);
-    check_ok(pea__encrypt_and_hash(&hs->ss, key, 32, out + 32)); /* s */
+    check_ok(pea__encrypt_and_hash(&hs->ss, key, 32, out + 32));           /* s */
     check_ok(pea__x25519(shared, pea__identity_secret(p->id[1]), hs->re)); /* es */
     pea__mix_key(&hs->ss, shared, 32);
     check_ok(pea__encrypt_and_hash(&hs->ss, NULL, 0, out + 80));
@@ -376,7 +387,8 @@ static void test_bad_static(void **state)
 {
     static const char *const keys[] = {
         NULL, /* the genuine key: what is built by hand is right */
-        "",   /* the genuine key with the high bit set: X25519 ignores that, and only the check for canonical keys can object */
+        "",   /* the genuine key with the high bit set: X25519 ignores that, and only the check for canonical keys can
+                 object */
         "f6ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", /* the base point's second name */
         "0000000000000000000000000000000000000000000000000000000000000000",
     };
@@ -436,18 +448,34 @@ static void test_nonce_limit(void **state)
 
 enum { E = PEA__E, S = PEA__S, EE = PEA__EE, ES = PEA__ES, SE = PEA__SE, SS = PEA__SS };
 
-/* Patterns that the library does not offer yet, run by the same code: pre-messages, ss, psk modifiers, one and four messages. */
+/* Patterns that the library does not offer yet, run by the same code: pre-messages, ss, psk modifiers, one and four
+ * messages. */
 static const struct {
     pea__pattern pattern;
     uint8_t psks;
     pea__aead_id aead;
     const char *hash; /* from cacophony's vectors with SHA256 (public domain): it covers every byte that was said */
 } data_patterns[] = {
-    {{.name = "IK", .pre_message = {{0}, {S}}, .messages = {{E, ES, S, SS}, {E, EE, SE}}}, 0, PEA__CHACHAPOLY, "0b0f68fb0c27e03ce9b97565995ed4838cc0581b762ef72b062f6a546419fad7"},
-    {{.name = "KK", .pre_message = {{S}, {S}}, .messages = {{E, ES, SS}, {E, EE, SE}}}, 1, PEA__AESGCM, "574508da75f9e5a1c25707190adc49e63c754ec27a4183d9e6acc312e076613a"},
-    {{.name = "IK", .pre_message = {{0}, {S}}, .messages = {{E, ES, S, SS}, {E, EE, SE}}}, 4, PEA__CHACHAPOLY, "8310f86394dc0dabb40beb8210031556db4403ab1202db7034c526232147a700"},
-    {{.name = "X1X1", .messages = {{E}, {E, EE, S}, {ES, S}, {SE}}}, 0, PEA__CHACHAPOLY, "4470a1715f26bed0a4f14501769bacc444a5419686ae203baf35510a7248e1d8"},
-    {{.name = "N", .pre_message = {{0}, {S}}, .messages = {{E, ES}}}, 0, PEA__CHACHAPOLY, "6497ab83a10e5d03b42e6f770738f62f91584b0b589380fddff642b141af56b6"},
+    {{.name = "IK", .pre_message = {{0}, {S}}, .messages = {{E, ES, S, SS}, {E, EE, SE}}},
+     0,
+     PEA__CHACHAPOLY,
+     "0b0f68fb0c27e03ce9b97565995ed4838cc0581b762ef72b062f6a546419fad7"},
+    {{.name = "KK", .pre_message = {{S}, {S}}, .messages = {{E, ES, SS}, {E, EE, SE}}},
+     1,
+     PEA__AESGCM,
+     "574508da75f9e5a1c25707190adc49e63c754ec27a4183d9e6acc312e076613a"},
+    {{.name = "IK", .pre_message = {{0}, {S}}, .messages = {{E, ES, S, SS}, {E, EE, SE}}},
+     4,
+     PEA__CHACHAPOLY,
+     "8310f86394dc0dabb40beb8210031556db4403ab1202db7034c526232147a700"},
+    {{.name = "X1X1", .messages = {{E}, {E, EE, S}, {ES, S}, {SE}}},
+     0,
+     PEA__CHACHAPOLY,
+     "4470a1715f26bed0a4f14501769bacc444a5419686ae203baf35510a7248e1d8"},
+    {{.name = "N", .pre_message = {{0}, {S}}, .messages = {{E, ES}}},
+     0,
+     PEA__CHACHAPOLY,
+     "6497ab83a10e5d03b42e6f770738f62f91584b0b589380fddff642b141af56b6"},
 };
 
 static void test_data_patterns(void **state)
@@ -459,7 +487,8 @@ static void test_data_patterns(void **state)
                                               "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b"};
     (void)state;
     for (size_t i = 0; i < COUNT(data_patterns); i++) {
-        const pea__protocol protocol = {&data_patterns[i].pattern, data_patterns[i].psks, data_patterns[i].aead, PEA__SHA256};
+        const pea__protocol protocol = {&data_patterns[i].pattern, data_patterns[i].psks, data_patterns[i].aead,
+                                        PEA__SHA256};
         pea__handshake_state hs[2];
         pea_identity *id[2];
         uint8_t want[32];
@@ -471,7 +500,8 @@ static void test_data_patterns(void **state)
             check_ok(pea_identity_from_secret(&id[side], secret, NULL));
         }
         for (int side = 0; side < 2; side++) {
-            const pea__handshake_keys keys = {id[side], pea__identity_public(id[!side]), (const uint8_t *)"This is my Austrian perspective!"};
+            const pea__handshake_keys keys = {id[side], pea__identity_public(id[!side]),
+                                              (const uint8_t *)"This is my Austrian perspective!"};
             pea__handshake_initialize(&hs[side], &protocol, (pea_side)side, span("John Galt"), &keys);
             from_hex(hs[side].e, 32, ephemerals[side]);
             hs[side].fixed_e = true;
@@ -497,7 +527,8 @@ static void test_data_patterns(void **state)
 static void test_needs_static(void **state)
 {
     (void)state;
-    const pea__protocol n = {&data_patterns[4].pattern, 0, PEA__CHACHAPOLY, PEA__SHA256}, xx = {&data_patterns[3].pattern, 0, PEA__CHACHAPOLY, PEA__SHA256};
+    const pea__protocol n = {&data_patterns[4].pattern, 0, PEA__CHACHAPOLY, PEA__SHA256},
+                        xx = {&data_patterns[3].pattern, 0, PEA__CHACHAPOLY, PEA__SHA256};
     assert_false(pea__protocol_needs_static(&n, PEA_INITIATOR));
     assert_true(pea__protocol_needs_static(&n, PEA_RESPONDER));
     assert_true(pea__protocol_needs_static(&xx, PEA_INITIATOR));
@@ -517,7 +548,8 @@ static void handshake_once(bool *complete)
             p.id[i] = NULL;
             goto out;
         }
-        if (pea_noise_new(&p.side[i], (pea_side)i, PEA_NOISE(.identity = p.id[i], .protocol = "Noise_XX_25519_AESGCM_BLAKE2b"), NULL) != PEA_OK)
+        if (pea_noise_new(&p.side[i], (pea_side)i,
+                          PEA_NOISE(.identity = p.id[i], .protocol = "Noise_XX_25519_AESGCM_BLAKE2b"), NULL) != PEA_OK)
             goto out;
     }
     for (int n = 0; n < 3; n++) {
@@ -566,13 +598,13 @@ int main(void)
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),          cmocka_unit_test(test_missing_parts),
-        cmocka_unit_test(test_turns),          cmocka_unit_test(test_payload_sizes),
-        cmocka_unit_test(test_too_long),       cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_mismatches),     cmocka_unit_test(test_damaged_first_message),
-        cmocka_unit_test(test_bad_static),     cmocka_unit_test(test_low_order_ephemeral),
-        cmocka_unit_test(test_nonce_limit),    cmocka_unit_test(test_data_patterns),
-        cmocka_unit_test(test_needs_static),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_missing_parts),
+        cmocka_unit_test(test_turns),        cmocka_unit_test(test_payload_sizes),
+        cmocka_unit_test(test_too_long),     cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_mismatches),   cmocka_unit_test(test_damaged_first_message),
+        cmocka_unit_test(test_bad_static),   cmocka_unit_test(test_low_order_ephemeral),
+        cmocka_unit_test(test_nonce_limit),  cmocka_unit_test(test_data_patterns),
+        cmocka_unit_test(test_needs_static), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("noise handshake", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The primitives below Noise against published vectors: X25519, the hashes, HMAC, AES-256-GCM in both libraries; and keys that must be refused. */
+/* The primitives below Noise against published vectors: X25519, the hashes, HMAC, AES-256-GCM in both libraries; and
+ * keys that must be refused. */
 #include <sodium.h>
 
 #include "noise/noise_priv.h"
@@ -21,11 +22,14 @@ static void test_x25519(void **state)
     static const struct {
         const char *secret, *point, *result;
     } cases[] = {
-        {"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4", "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+        {"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+         "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
          "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
-        {"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d", "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+        {"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+         "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
          "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"},
-        {"5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb", "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
+        {"5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
+         "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
          "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"},
     };
     (void)state;
@@ -82,7 +86,9 @@ static void test_public_keys(void **state)
         {"ee" FF15 FF15 "7f", false, false},
         {"f6" FF15 FF15 "7f", false, false}, /* 9 + p: the base point's second name */
         {"ff" FF15 FF15 "7f", false, false},
-        {"edfe" FF15 "ffffffffffffffffffffffffffff" "7f", true, true},
+        {"edfe" FF15 "ffffffffffffffffffffffffffff"
+         "7f",
+         true, true},
         /* The high bit, which X25519 ignores. */
         {"0900000000000000000000000000000000000000000000000000000000000080", false, false},
         {"8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4eea", false, false},
@@ -118,8 +124,10 @@ static void test_hashes(void **state)
         const char *want;
     } cases[] = {
         {PEA__SHA256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-        {PEA__SHA512, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"},
-        {PEA__BLAKE2B, "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923"},
+        {PEA__SHA512, "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd"
+                      "454d4423643ce80e2a9ac94fa54ca49f"},
+        {PEA__BLAKE2B, "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d17d87c5392aab792dc252d5de4533cc9"
+                       "518d38aa8dbf1925ab92386edd4009923"},
         {PEA__BLAKE2S, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982"},
     };
     (void)state;
@@ -129,7 +137,8 @@ static void test_hashes(void **state)
         uint8_t want[64], got[64];
         size_t len = from_hex(want, sizeof want, cases[i].want);
         assert_int_equal(pea__hash_len(cases[i].hash), len);
-        pea__hash(cases[i].hash, (const pea_span[]){{(const uint8_t *)"a", 1}, {NULL, 0}, {(const uint8_t *)"bc", 2}}, 3, got);
+        pea__hash(cases[i].hash, (const pea_span[]){{(const uint8_t *)"a", 1}, {NULL, 0}, {(const uint8_t *)"bc", 2}},
+                  3, got);
         check_bytes(got, len, want, len);
     }
     assert_true(pea__hash_available(PEA__BLAKE2B)); /* the default suite's is never skipped */
@@ -140,9 +149,11 @@ static void test_hmac(void **state)
     /* RFC 4231, test cases 1 and 6 (a key longer than the block). */
     static const char *const want[2][2] = {
         {"b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
-         "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"},
+         "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f"
+         "1702e696c203a126854"},
         {"60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
-         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"},
+         "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0"
+         "aec8b915a985d786598"},
     };
     static const char *const data[2] = {"Hi There", "Test Using Larger Than Block-Size Key - Hash Key First"};
     (void)state;
@@ -215,10 +226,13 @@ static void test_libcrypto_gcm(void **state)
     uint8_t k[32], nonce[12], plain[60], ad[20], want[76], got[76];
     from_hex(k, 32, "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
     from_hex(nonce, 12, "cafebabefacedbaddecaf888");
-    from_hex(plain, 60, "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
+    from_hex(plain, 60,
+             "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5a"
+             "a0de657ba637b39");
     from_hex(ad, 20, "feedfacedeadbeeffeedfacedeadbeefabaddad2");
     from_hex(want, 76,
-             "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f66276fc6ece0f4e1768cddf"
+             "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e639"
+             "3ba7a0abcc9f66276fc6ece0f4e1768cddf"
              "8853bb2d551b");
     check_ok(pea__libcrypto_gcm_encrypt(k, nonce, (pea_span){ad, sizeof ad}, plain, sizeof plain, got));
     check_bytes(got, sizeof got, want, sizeof want);
@@ -230,7 +244,8 @@ static void test_libcrypto_gcm(void **state)
     for (size_t bit = 0; bit < 8 * sizeof want; bit++) {
         static const uint8_t zeros[60];
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        check_err(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got), PEA_E_CRYPTO);
+        check_err(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got),
+                  PEA_E_CRYPTO);
         check_bytes(got, sizeof plain, zeros, sizeof zeros); /* what was decrypted before the tag was known is gone */
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
@@ -247,9 +262,9 @@ static void test_libcrypto_gcm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_x25519), cmocka_unit_test(test_x25519_iterated), cmocka_unit_test(test_public_keys), cmocka_unit_test(test_count),
-        cmocka_unit_test(test_hashes), cmocka_unit_test(test_hmac),            cmocka_unit_test(test_chachapoly),  cmocka_unit_test(test_aesgcm),
-        cmocka_unit_test(test_libcrypto_gcm),
+        cmocka_unit_test(test_x25519),     cmocka_unit_test(test_x25519_iterated), cmocka_unit_test(test_public_keys),
+        cmocka_unit_test(test_count),      cmocka_unit_test(test_hashes),          cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_chachapoly), cmocka_unit_test(test_aesgcm),          cmocka_unit_test(test_libcrypto_gcm),
     };
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The transform that Noise leaves: how plaintext falls into records and out of them, rekeying, the end of a key, and its queries. Byte for byte
- * it is held against native.json, whose maker shares no code with it. */
+/* The transform that Noise leaves: how plaintext falls into records and out of them, rekeying, the end of a key, and
+ * its queries. Byte for byte it is held against native.json, whose maker shares no code with it. */
 #include <cjson/cJSON.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -32,7 +32,9 @@ static void ends_open_each(ends *e, const char *protocol, const bool native[2], 
     memset(e, 0, sizeof *e);
     for (int i = 0; i < 2; i++) {
         check_ok(pea_identity_generate(&id[i], NULL));
-        check_ok(pea_noise_new(&side[i], (pea_side)i, PEA_NOISE(.protocol = protocol, .identity = id[i], .record_preserving = preserving), NULL));
+        check_ok(pea_noise_new(&side[i], (pea_side)i,
+                               PEA_NOISE(.protocol = protocol, .identity = id[i], .record_preserving = preserving),
+                               NULL));
     }
     for (int n = 0; n < 3; n++) {
         pea_buf message = {0}, payload = {0};
@@ -93,7 +95,8 @@ static void test_numbers(void **state)
 
 static void test_stream_sizes(void **state)
 {
-    static const size_t sizes[] = {0, 1, 15, 16, 17, STREAM_PLAIN - 1, STREAM_PLAIN, STREAM_PLAIN + 1, 2 * STREAM_PLAIN, 1000000};
+    static const size_t sizes[] = {
+        0, 1, 15, 16, 17, STREAM_PLAIN - 1, STREAM_PLAIN, STREAM_PLAIN + 1, 2 * STREAM_PLAIN, 1000000};
     uint8_t *data = malloc(1000000);
     test_prng prng = {1};
     (void)state;
@@ -230,7 +233,8 @@ static void test_every_split(void **state)
     for (size_t i = 0; i < whole.len; i++) {
         check_ok(pea_buf_append(&wire, whole.data + i, 1));
         check_ok(e.t[1].ops->unseal(e.t[1].self, &wire, &e.plain, SIZE_MAX, &e.reply));
-        assert_int_equal(e.plain.len, (i + 1) / 48 * 30); /* as soon as a record is whole, and no byte of the next is taken */
+        assert_int_equal(e.plain.len,
+                         (i + 1) / 48 * 30); /* as soon as a record is whole, and no byte of the next is taken */
         assert_int_equal(wire.len, (i + 1) % 48);
     }
     check_bytes(e.plain.data, e.plain.len, data, sizeof data);
@@ -266,7 +270,8 @@ static void test_damage(void **state)
         e.wire.data[58 + bit / 8] ^= (uint8_t)(1u << bit % 8);
         check_err(unseal(&e, 1, SIZE_MAX), PEA_E_CRYPTO);
         check_bytes(e.plain.data, e.plain.len, data, sizeof data);
-        assert_true(sodium_is_zero(e.plain.data + sizeof data, sizeof data)); /* not even behind the content, where it was decrypted */
+        assert_true(sodium_is_zero(e.plain.data + sizeof data,
+                                   sizeof data)); /* not even behind the content, where it was decrypted */
         ends_close(&e);
     }
 }
@@ -324,8 +329,8 @@ static void test_key_limit(void **state)
     free(data);
 }
 
-/* Native mode changes keys before records 2^20, 2 * 2^20 and so on, foreign mode never: where one side does and the other does not, the first record
- * past the line is the first that does not open. */
+/* Native mode changes keys before records 2^20, 2 * 2^20 and so on, foreign mode never: where one side does and the
+ * other does not, the first record past the line is the first that does not open. */
 static void test_rekey(void **state)
 {
     static const bool modes[][2] = {{true, true}, {false, false}, {true, false}, {false, true}};
@@ -419,7 +424,8 @@ static void test_footprint(void **state)
             continue;
         size_t blocks = faults_blocks(), bytes = faults_bytes();
         ends_open(&e, suites[s], true, false);
-        print_message("%s: %zu bytes in %zu blocks a connection\n", suites[s], (faults_bytes() - bytes) / 2, (faults_blocks() - blocks) / 2);
+        print_message("%s: %zu bytes in %zu blocks a connection\n", suites[s], (faults_bytes() - bytes) / 2,
+                      (faults_blocks() - blocks) / 2);
         assert_true((faults_bytes() - bytes) / 2 <= (s == 0 ? 384 : 1440));
         ends_close(&e);
         assert_int_equal(faults_blocks(), blocks);
@@ -479,8 +485,8 @@ static void play_open(play *p, const cJSON *scenario)
             fixed_bytes(psk, 32, scenario, "psk");
         check_ok(pea_identity_from_secret(&id, secret, NULL));
         check_ok(pea_noise_new(&p->noise[i], (pea_side)i,
-                               PEA_NOISE(.protocol = text_of(scenario, "protocol"), .identity = id, .psk = has_psk ? psk : NULL,
-                                         .prologue = {prologue, prologue_len}),
+                               PEA_NOISE(.protocol = text_of(scenario, "protocol"), .identity = id,
+                                         .psk = has_psk ? psk : NULL, .prologue = {prologue, prologue_len}),
                                NULL));
         fixed_bytes(secret, 32, side, "ephemeral");
         pea__noise_fix_ephemeral(p->noise[i], secret);
@@ -563,7 +569,8 @@ static void test_native_scenarios(void **state)
     {
         play p;
         pea__protocol protocol;
-        if (text_of(scenario, "protocol") == NULL || pea__protocol_parse(&protocol, text_of(scenario, "protocol"), NULL) != PEA_OK)
+        if (text_of(scenario, "protocol") == NULL ||
+            pea__protocol_parse(&protocol, text_of(scenario, "protocol"), NULL) != PEA_OK)
             continue; /* a plain chain, or a suite that this build lacks */
         play_open(&p, scenario);
         cJSON_ArrayForEach(flight, cJSON_GetObjectItemCaseSensitive(scenario, "flights"))
@@ -615,7 +622,8 @@ static void test_native_rekey(void **state)
         cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(vector, "records"))
         {
             size_t plain_len, sealed_len;
-            uint8_t *plain = bytes_of(item, "plain", &plain_len), *sealed = bytes_of(item, "ciphertext", &sealed_len), got[64];
+            uint8_t *plain = bytes_of(item, "plain", &plain_len), *sealed = bytes_of(item, "ciphertext", &sealed_len),
+                    got[64];
             pea__cipher_state *use = &cs[cJSON_GetObjectItemCaseSensitive(item, "rekeys")->valueint];
             use->n = (uint64_t)cJSON_GetObjectItemCaseSensitive(item, "number")->valuedouble;
             check_ok(pea__encrypt_with_ad(use, (pea_span){NULL, 0}, plain, plain_len, got));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise stage inside a pipe: when the peer is judged and what is said after a refusal, what a peer may put into handshake messages, what
- * strangers can make us compute, and what pea_chain_noise() wants. That bytes may come in any pieces is the conformance suite's business. */
+/* The Noise stage inside a pipe: when the peer is judged and what is said after a refusal, what a peer may put into
+ * handshake messages, what strangers can make us compute, and what pea_chain_noise() wants. That bytes may come in any
+ * pieces is the conformance suite's business. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,8 @@ static pea_side other(pea_side side)
 
 typedef struct end {
     pea_pipe *pipe;
-    pea_buf out;       /* what it wrote and nobody has read yet */
-    size_t written;    /* ever */
+    pea_buf out;    /* what it wrote and nobody has read yet */
+    size_t written; /* ever */
     bool ready, closed, eof;
     pea_reason reason;
 } end;
@@ -149,7 +150,8 @@ static void test_other_network_costs_nothing(void **state)
 
 static void test_work_of_a_handshake(void **state)
 {
-    /* XX: each side makes one key and multiplies three times (ee, es, se). Judging, and anything after, costs nothing. */
+    /* XX: each side makes one key and multiplies three times (ee, es, se). Judging, and anything after, costs nothing.
+     */
     end ends[2];
     (void)state;
     end_open(&ends[0], PEA_INITIATOR, &(end_opts){.mode = PEA_NATIVE});
@@ -211,7 +213,8 @@ static void test_refused_initiator_is_told(void **state)
     pea_trust_unref(nobody);
 }
 
-/* The policy of one side answers later: yes or no. No message is processed twice, and nothing is written while it waits. */
+/* The policy of one side answers later: yes or no. No message is processed twice, and nothing is written while it
+ * waits. */
 static void check_waiting(pea_side waits, pea_err verdict)
 {
     toy_policy policy = {.verdict = PEA_WAIT};
@@ -237,7 +240,8 @@ static void check_waiting(pea_side waits, pea_err verdict)
     assert_int_equal(policy.checks, 1);
     if (verdict == PEA_OK) {
         assert_true(ends[0].ready && ends[1].ready);
-        assert_int_equal(multiplications() - before, waits == PEA_INITIATOR ? 2 : 0); /* `se` on both sides, or all was done */
+        assert_int_equal(multiplications() - before,
+                         waits == PEA_INITIATOR ? 2 : 0); /* `se` on both sides, or all was done */
     } else {
         assert_true(!ends[0].ready && !ends[1].ready);
         check_err(ends[waits].reason.err, PEA_E_REFUSED);
@@ -450,7 +454,8 @@ static void test_foreign_payloads(void **state)
     pea_buf bytes = {0}, payload = {0};
     end e;
     (void)state;
-    check_ok(pea_noise_new(&peer, PEA_INITIATOR, PEA_NOISE(.identity = identity[0], .prologue = {(const uint8_t *)"hi", 2}), NULL));
+    check_ok(pea_noise_new(&peer, PEA_INITIATOR,
+                           PEA_NOISE(.identity = identity[0], .prologue = {(const uint8_t *)"hi", 2}), NULL));
     end_open(&e, PEA_RESPONDER, &(end_opts){.mode = PEA_STREAM, .noise = {.prologue = {(const uint8_t *)"hi", 2}}});
     append_written(&bytes, peer, (pea_span){(const uint8_t *)"\xff", 1});
     feed(&e, bytes.data, bytes.len);
@@ -489,9 +494,12 @@ static void test_mismatches(void **state)
     static const uint8_t a[32] = {1}, b[32] = {2};
     const char *psk3 = "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b";
     (void)state;
-    check_mismatch(&(end_opts){.noise = {.protocol = psk3, .psk = a}}, &(end_opts){.noise = {.protocol = psk3, .psk = b}}, PEA_RESPONDER, "message 3");
-    check_mismatch(&(end_opts){.noise = {.protocol = "Noise_XX_25519_ChaChaPoly_SHA256"}}, &(end_opts){.mode = PEA_NATIVE}, PEA_INITIATOR, "message 2");
-    check_mismatch(&(end_opts){.mode = PEA_STREAM, .noise = {.prologue = {a, 1}}}, &(end_opts){.mode = PEA_STREAM}, PEA_INITIATOR, "message 2");
+    check_mismatch(&(end_opts){.noise = {.protocol = psk3, .psk = a}},
+                   &(end_opts){.noise = {.protocol = psk3, .psk = b}}, PEA_RESPONDER, "message 3");
+    check_mismatch(&(end_opts){.noise = {.protocol = "Noise_XX_25519_ChaChaPoly_SHA256"}},
+                   &(end_opts){.mode = PEA_NATIVE}, PEA_INITIATOR, "message 2");
+    check_mismatch(&(end_opts){.mode = PEA_STREAM, .noise = {.prologue = {a, 1}}}, &(end_opts){.mode = PEA_STREAM},
+                   PEA_INITIATOR, "message 2");
 }
 
 /* ---- The chain's side ---- */
@@ -528,11 +536,12 @@ static void test_options(void **state)
         memcpy(secret, psk, 32);
         (void)snprintf(protocol, sizeof protocol, "%s", cases[i].protocol != NULL ? cases[i].protocol : "");
         check_ok(pea_chain_new(&chain, PEA_CHAIN(.mode = cases[i].mode), NULL));
-        pea_err err = pea_chain_noise(chain,
-                                      PEA_NOISE(.protocol = cases[i].protocol != NULL ? protocol : NULL,
-                                                .identity = cases[i].no_identity ? NULL : identity[0], .psk = cases[i].psk ? secret : NULL,
-                                                .prologue = {prologue, cases[i].prologue ? 1 : 0}, .record_preserving = cases[i].preserving),
-                                      &why);
+        pea_err err = pea_chain_noise(
+            chain,
+            PEA_NOISE(.protocol = cases[i].protocol != NULL ? protocol : NULL,
+                      .identity = cases[i].no_identity ? NULL : identity[0], .psk = cases[i].psk ? secret : NULL,
+                      .prologue = {prologue, cases[i].prologue ? 1 : 0}, .record_preserving = cases[i].preserving),
+            &why);
         check_err(err, cases[i].err);
         assert_non_null(strstr(why.text, cases[i].says));
         assert_int_equal(why.code, err);
@@ -546,7 +555,9 @@ static void test_options(void **state)
             check_ok(pea_pipe_new(&pipe, chain, PEA_PIPE(.codec = NULL, .expect = &id[1]), NULL));
             check_err(pea_pipe_next(pipe, &event), PEA_MORE);
             check_ok(pea_pipe_output(pipe, &span));
-            check_err(pea_chain_noise(chain, PEA_NOISE(.identity = identity[0], .record_preserving = cases[i].preserving), &why), PEA_E_STATE);
+            check_err(pea_chain_noise(
+                          chain, PEA_NOISE(.identity = identity[0], .record_preserving = cases[i].preserving), &why),
+                      PEA_E_STATE);
             pea_pipe_free(pipe);
         }
         pea_chain_unref(chain);

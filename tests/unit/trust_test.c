@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The trust: which rule decides, what the peer is given, when the generation moves, and that all of it may be changed while it is asked. */
+/* The trust: which rule decides, what the peer is given, when the generation moves, and that all of it may be changed
+ * while it is asked. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -373,7 +374,8 @@ static void *watcher(void *arg)
     const pea_policy *policy = pea_trust_policy(t);
     for (unsigned i = 0; i < ROUNDS / 10; i++) {
         unsigned told = 0; /* gone at the end of the round: nobody may tell it then */
-        if (policy->ops->watch(policy->self, count, &told) != PEA_OK || policy->ops->watch(policy->self, NULL, &told) != PEA_OK)
+        if (policy->ops->watch(policy->self, count, &told) != PEA_OK ||
+            policy->ops->watch(policy->self, NULL, &told) != PEA_OK)
             return arg;
     }
     return NULL;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* noise_vectors FILE...: checks the Noise engine against vectors in the JSON format of cacophony, which snow, flynn/noise and others share. Both sides
- * are run with the ephemeral keys of the vector; every message, the handshake hash and the transport messages must come out as written.
- * Prints why vectors were skipped, what failed, and last "N passed, M failed, K skipped". Exit status 1 if any failed or a file could not be read. */
+/* noise_vectors FILE...: checks the Noise engine against vectors in the JSON format of cacophony, which snow,
+ * flynn/noise and others share. Both sides are run with the ephemeral keys of the vector; every message, the handshake
+ * hash and the transport messages must come out as written. Prints why vectors were skipped, what failed, and last "N
+ * passed, M failed, K skipped". Exit status 1 if any failed or a file could not be read. */
 #include <cjson/cJSON.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -56,7 +57,9 @@ static bool get_hex(bytes *out, const cJSON *object, const char *name)
     if (item == NULL)
         return true;
     const char *end = NULL;
-    return cJSON_IsString(item) && sodium_hex2bin(out->data, sizeof out->data, item->valuestring, strlen(item->valuestring), NULL, &out->len, &end) == 0 &&
+    return cJSON_IsString(item) &&
+           sodium_hex2bin(out->data, sizeof out->data, item->valuestring, strlen(item->valuestring), NULL, &out->len,
+                          &end) == 0 &&
            *end == '\0';
 }
 
@@ -78,7 +81,9 @@ static int get_psk(bytes *out, const cJSON *vector, const char *who)
     out->len = 0;
     if (first == NULL)
         return 0;
-    if (!cJSON_IsString(first) || sodium_hex2bin(out->data, sizeof out->data, first->valuestring, strlen(first->valuestring), NULL, &out->len, NULL) != 0 ||
+    if (!cJSON_IsString(first) ||
+        sodium_hex2bin(out->data, sizeof out->data, first->valuestring, strlen(first->valuestring), NULL, &out->len,
+                       NULL) != 0 ||
         out->len != PEA_KEY_BYTES)
         return -1;
     return cJSON_GetArraySize(psks);
@@ -90,8 +95,8 @@ static const char *side_open(side *s, pea_side which, const cJSON *vector, bool 
     static bytes key, psk, prologue, ephemeral;
     const char *who = which == PEA_INITIATOR ? "init" : "resp";
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(vector, "protocol_name");
-    if (!cJSON_IsString(name) || !get_of(&key, vector, who, "static") || !get_of(&ephemeral, vector, who, "ephemeral") ||
-        !get_of(&prologue, vector, who, "prologue"))
+    if (!cJSON_IsString(name) || !get_of(&key, vector, who, "static") ||
+        !get_of(&ephemeral, vector, who, "ephemeral") || !get_of(&prologue, vector, who, "prologue"))
         return "the vector is malformed";
     int psks = get_psk(&psk, vector, who);
     if (psks < 0)
@@ -100,8 +105,9 @@ static const char *side_open(side *s, pea_side which, const cJSON *vector, bool 
         s->identity = NULL; /* a key of another curve: the protocol's name says so */
     }
     pea_err err = pea_noise_new(&s->noise, which,
-                                PEA_NOISE(.protocol = name->valuestring, .identity = s->identity, .psk = psks > 0 ? psk.data : NULL,
-                                          .prologue = {prologue.data, prologue.len}, .record_preserving = true),
+                                PEA_NOISE(.protocol = name->valuestring, .identity = s->identity,
+                                          .psk = psks > 0 ? psk.data : NULL, .prologue = {prologue.data, prologue.len},
+                                          .record_preserving = true),
                                 why);
     if (err == PEA_E_UNSUPPORTED) {
         *supported = false;
@@ -148,7 +154,8 @@ static const char *transport_message(side *from, side *to, const bytes *payload,
         wrong = "a transport message could not be sealed";
     else if (wire.len != 2 + message->len || memcmp(wire.data + 2, message->data, message->len) != 0)
         wrong = "a transport message differs";
-    else if (to->transform.ops->unseal(to->transform.self, &wire, &plain, SIZE_MAX, &reply) != PEA_AGAIN || wire.len != 0)
+    else if (to->transform.ops->unseal(to->transform.self, &wire, &plain, SIZE_MAX, &reply) != PEA_AGAIN ||
+             wire.len != 0)
         wrong = "a transport message could not be unsealed";
     else if (plain.len != payload->len || (plain.len > 0 && memcmp(plain.data, payload->data, plain.len) != 0))
         wrong = "a transport payload differs";
@@ -189,7 +196,8 @@ static const char *run(side sides[2], const cJSON *vector)
     {
         side *from = &sides[number % 2], *to = &sides[(number + 1) % 2];
         const char *wrong = NULL;
-        if (!get_hex(&payload, item, "payload") || !get_hex(&message, item, "ciphertext") || !payload.there || !message.there)
+        if (!get_hex(&payload, item, "payload") || !get_hex(&message, item, "ciphertext") || !payload.there ||
+            !message.there)
             return "the vector is malformed";
         if (!from->split && pea_noise_turn(from->noise) == PEA_DONE)
             wrong = sides_split(sides, vector);

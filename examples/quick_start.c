@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The quick start of the README: greets the peer whose id is given, and nobody else, and prints its first answer. Try it against
- * `secure_handshake listen`: quick_start ADDRESS KEYFILE ID */
+/* The quick start of the README: greets the peer whose id is given, and nobody else, and prints its first answer. Try
+ * it against `secure_handshake listen`: quick_start ADDRESS KEYFILE ID */
 #include <ev.h>
 #include <peapod/peapod.h>
 #include <stdio.h>
@@ -28,8 +28,9 @@ int main(int argc, char **argv)
     pea_runtime *runtime = NULL;
     pea_node *node = NULL;
     pea_node_callbacks on = {.on_connect = on_connect, .on_message = on_message};
-    bool ok = argc == 4 && pea_identity_load(&me, argv[2], &why) == PEA_OK && pea_peer_parse(&peer, argv[3], &why) == PEA_OK &&
-              pea_chain_new(&chain, NULL, &why) == PEA_OK && pea_chain_noise(chain, PEA_NOISE(.identity = me), &why) == PEA_OK &&
+    bool ok = argc == 4 && pea_identity_load(&me, argv[2], &why) == PEA_OK &&
+              pea_peer_parse(&peer, argv[3], &why) == PEA_OK && pea_chain_new(&chain, NULL, &why) == PEA_OK &&
+              pea_chain_noise(chain, PEA_NOISE(.identity = me), &why) == PEA_OK &&
               pea_runtime_new(&runtime, PEA_RUNTIME(.loop = EV_DEFAULT, .log = pea_log_stderr), &why) == PEA_OK &&
               pea_node_new(&node, runtime, PEA_NODE(.chain = chain, .on = &on), &why) == PEA_OK &&
               pea_node_connect(node, argv[1], PEA_DIAL(.expect = &peer), NULL, &why) == PEA_OK;

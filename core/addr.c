@@ -32,7 +32,8 @@ static pea_err unix_read(pea_addr *addr, const char *path, pea_error *why)
     if (len == 0)
         return pea__error(why, PEA_E_FORMAT, "after \"unix:\" there is no path");
     if (len > PEA_UNIX_PATH_MAX)
-        return pea__errorf(why, PEA_E_FORMAT, "the path of a Unix socket has %zu bytes, and at most %d fit", len, PEA_UNIX_PATH_MAX);
+        return pea__errorf(why, PEA_E_FORMAT, "the path of a Unix socket has %zu bytes, and at most %d fit", len,
+                           PEA_UNIX_PATH_MAX);
     addr->family = PEA_ADDR_UNIX;
     addr->path_len = (uint8_t)len;
     memcpy(addr->u.path, path, len);
@@ -70,7 +71,8 @@ static pea_err ipv4_read(pea_addr *addr, const char *text, pea_error *why)
     char host[INET_ADDRSTRLEN];
     const char *colon = strchr(text, ':');
     if (colon == NULL || !port_read(colon + 1, &addr->port) || (size_t)(colon - text) >= sizeof host)
-        return pea__errorf(why, PEA_E_FORMAT, "\"%.60s\" is not IPv4:PORT, [IPv6]:PORT or unix:PATH; names are not resolved here", text);
+        return pea__errorf(why, PEA_E_FORMAT,
+                           "\"%.60s\" is not IPv4:PORT, [IPv6]:PORT or unix:PATH; names are not resolved here", text);
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
     if (inet_pton(AF_INET, host, addr->u.ip) != 1)

@@ -7,7 +7,8 @@
 
 #include "peapod/addr.h"
 
-/* A stream socket's type, closed on exec from its first moment where the system can do that; pea__socket_ready() does it elsewhere. */
+/* A stream socket's type, closed on exec from its first moment where the system can do that;
+ * pea__socket_ready() does it elsewhere. */
 #ifdef SOCK_CLOEXEC
 #define PEA__STREAM (SOCK_STREAM | SOCK_CLOEXEC)
 #else

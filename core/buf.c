@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Buffers and the pool that their memory comes from. A buffer grows with the bytes that were put in, never with what somebody claims will come. */
+/* Buffers and the pool that their memory comes from. A buffer grows with the bytes that were put in, never with what
+ * somebody claims will come. */
 #include "buf_priv.h"
 
 #include <string.h>
@@ -142,6 +143,8 @@ pea_err pea_buf_append(pea_buf *buf, const void *data, size_t n)
 
 void pea_buf_consume(pea_buf *buf, size_t n)
 {
+    if (n == 0)
+        return; /* there may be no data to point into */
     buf->data += n;
     buf->len -= n;
 }

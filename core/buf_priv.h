@@ -12,8 +12,8 @@ void pea__free(void *ptr);
 
 #define PEA__POOL_CLASSES 3
 
-/* Memory for the buffers of one thread. A buffer that is empty holds none, so what is out is what traffic needs right now.
- * Freed blocks are kept for the next user, up to a bound for each class: steady traffic allocates nothing. */
+/* Memory for the buffers of one thread. A buffer that is empty holds none, so what is out is what traffic needs right
+ * now. Freed blocks are kept for the next user, up to a bound for each class: steady traffic allocates nothing. */
 typedef struct pea__pool {
     struct pea__block *free_blocks[PEA__POOL_CLASSES];
     uint32_t kept[PEA__POOL_CLASSES];
@@ -24,7 +24,8 @@ typedef struct pea__pool {
 /* Gives back what the pool keeps. Buffers must have been freed before. */
 void pea__pool_clear(pea__pool *pool);
 
-/* After a burst: an empty buffer gives its memory back; a small rest moves to the smallest class that holds it. Failing to find memory changes nothing. */
+/* After a burst: an empty buffer gives its memory back; a small rest moves to the smallest class that holds it. Failing
+ * to find memory changes nothing. */
 void pea__buf_settle(pea_buf *buf);
 
 /* Makes an empty buffer look at somebody's bytes. They are copied before the first append, or by pea__buf_own(). */

@@ -12,7 +12,8 @@ static pea_err check_options(const pea_chain_opts *o, pea_error *why)
 {
     if (o->mode != PEA_NATIVE && o->mode != PEA_STREAM && o->mode != PEA_RECORDS)
         return pea__error(why, PEA_E_INVALID, "mode is none of PEA_NATIVE, PEA_STREAM and PEA_RECORDS");
-    bool said = o->network != NULL || o->application != NULL || o->application_lowest != 0 || o->application_highest != 0 || o->capabilities != 0;
+    bool said = o->network != NULL || o->application != NULL || o->application_lowest != 0 ||
+                o->application_highest != 0 || o->capabilities != 0;
     if (o->mode != PEA_NATIVE && said)
         return pea__error(why, PEA_E_INVALID, "network, application and capabilities are said in native mode only");
     if (o->application != NULL) {
@@ -97,8 +98,9 @@ pea_err pea__chain_use(pea_chain *chain, pea_error *why)
     if (chain == NULL)
         return pea__error(why, PEA_E_INVALID, "a chain is required: see pea_chain_new()");
     if (chain->n_stages == 0 && !chain->plain)
-        return pea__error(why, PEA_E_INVALID,
-                          "the chain has no stage that could prove a peer: add one, or say pea_chain_plain() to do without");
+        return pea__error(
+            why, PEA_E_INVALID,
+            "the chain has no stage that could prove a peer: add one, or say pea_chain_plain() to do without");
     atomic_store(&chain->frozen, true);
     return PEA_OK;
 }

@@ -28,7 +28,8 @@ struct pea_chain {
     pea__chain_stage stages[PEA_STAGES_MAX];
 };
 
-/* The chain's first use: refuses one that could never become READY, then freezes it. PEA_OK | PEA_E_INVALID with a sentence */
+/* The chain's first use: refuses one that could never become READY, then freezes it.
+ * PEA_OK | PEA_E_INVALID with a sentence */
 PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);

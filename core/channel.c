@@ -223,8 +223,8 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
         return (verdict){PEA_CODE_VERSION, "the peer's HELLO is of another version of the wire"};
     if (h.tlv[TLV_NETWORK].data == NULL || h.tlv[TLV_TRANSCRIPT].data == NULL)
         return malformed;
-    for (uint16_t type = TLV_NETWORK; type <= TLV_CAPABILITIES; type++)
-        if (h.tlv[type].data != NULL && !tlv_fits(type, h.tlv[type]))
+    for (unsigned type = TLV_NETWORK; type <= TLV_CAPABILITIES; type++)
+        if (h.tlv[type].data != NULL && !tlv_fits((uint16_t)type, h.tlv[type]))
             return malformed;
     if (h.unknown)
         return (verdict){PEA_CODE_VERSION, "the peer's HELLO has an attribute that must be understood and is not known here"};
@@ -255,12 +255,36 @@ uint16_t pea__code_of(pea_err err)
     }
 }
 
+/* What the peer is told beside a code of ours: coarse on purpose, the details stay in our own log. */
+static const char *coarse_text(uint16_t code)
+{
+    static const char *const texts[] = {
+        [PEA_CODE_NORMAL] = "",
+        [PEA_CODE_SHUTDOWN] = "shutting down",
+        [PEA_CODE_DENIED] = "not admitted",
+        [PEA_CODE_DUPLICATE] = "connected already",
+        [PEA_CODE_FULL] = "no room",
+        [PEA_CODE_REVOKED] = "no longer admitted",
+        [PEA_CODE_EXPIRED] = "no longer admitted",
+        [PEA_CODE_TIMEOUT] = "too slow",
+        [PEA_CODE_PROTO] = "the protocol was broken",
+        [PEA_CODE_TOO_BIG] = "a message is too big",
+        [PEA_CODE_KEY_LIMIT] = "a key has done all its work",
+        [PEA_CODE_VERSION] = "no common version",
+        [PEA_CODE_NETWORK] = "another network",
+    };
+    unsigned plain = code & ~PEA_CODE_PERMANENT;
+    return plain < sizeof texts / sizeof texts[0] ? texts[plain] : "";
+}
+
 pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text)
 {
     if (p->mode != PEA_NATIVE || (p->said & PEA__CLOSE) != 0 || (p->phase != PEA__OPENING && p->phase != PEA__OPEN))
         return PEA_E_STATE;
     uint8_t payload[2 + PEA_TEXT_MAX];
-    size_t len = text != NULL ? pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX) : 0;
+    if (text == NULL)
+        text = coarse_text(code);
+    size_t len = pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX);
     if (!pea__utf8_valid((const uint8_t *)text, len))
         len = 0; /* the caller's mistake must not become a breach of the protocol */
     put_be(payload, code, 2);

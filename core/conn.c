@@ -158,11 +158,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 /* Calls back for all that have left (err PEA_OK), or for all. */
 static void confirm(pea_conn *c, pea_err err)
 {
-    while (c->sent_first != NULL && (err != PEA_OK || c->sent_first->position <= pea__pipe_sent_total(c->pipe))) {
-        pea__sent *s = c->sent_first;
-        c->sent_first = s->next;
-        if (c->sent_first == NULL)
-            c->sent_end = &c->sent_first;
+    while (c->sent_last != NULL && (err != PEA_OK || c->sent_last->next->position <= pea__pipe_sent_total(c->pipe))) {
+        pea__sent *s = c->sent_last->next;
+        if (s == c->sent_last)
+            c->sent_last = NULL;
+        else
+            c->sent_last->next = s->next;
         s->fn(s->arg, err);
         pea__free(s);
     }
@@ -230,9 +231,10 @@ static void deliver(pea_conn *c, const pea_event *event)
     case PEA_EVENT_MESSAGE:
         c->messages_in++;
         if (on->on_message != NULL) {
-            c->message = event;
+            c->worker->message_of = c;
+            c->worker->message = event;
             on->on_message(c, event->data, event->len, user);
-            c->message = NULL;
+            c->worker->message_of = NULL;
         }
         break;
     case PEA_EVENT_DRAIN:
@@ -335,14 +337,14 @@ static void write_failed(pea_conn *c)
         continue;
     if (c->over)
         return;
-    pea_pipe_broken(c->pipe, PEA_BY_WRITING, c->write_errno);
+    pea_pipe_broken(c->pipe, PEA_BY_WRITING, c->sys_errno);
     pump(c);
 }
 
 /* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
 static void write_out(pea_conn *c)
 {
-    if (c->connecting || c->blocked || c->over || c->write_errno != 0)
+    if (c->connecting || c->blocked || c->over || c->sys_errno != 0)
         return;
     for (unsigned i = 0; i < PEA__WRITES_PER_EVENT; i++) {
         pea_span span;
@@ -359,7 +361,7 @@ static void write_out(pea_conn *c)
             n = send(c->fd, span.data, span.len, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
         if (n < 0 && !would_block(errno)) {
-            c->write_errno = errno; /* told in the round: a callback may be on the stack */
+            c->sys_errno = errno; /* told in the round: a callback may be on the stack */
             pea__worker_queue(c->worker, c);
             return;
         }
@@ -378,7 +380,7 @@ static void write_out(pea_conn *c)
 static void flush(pea_conn *c)
 {
     write_out(c);
-    if (c->write_errno != 0)
+    if (c->sys_errno != 0)
         write_failed(c);
     if (c->over)
         return;
@@ -409,7 +411,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
         if (sys == 0)
             pea__conn_begin(c);
         else
-            c->dial_errno = sys;
+            c->sys_errno = sys;
     } else {
         if ((events & EV_WRITE) != 0)
             c->blocked = false;
@@ -417,7 +419,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
             readable(c);
     }
     if (!c->over) {
-        if ((events & EV_WRITE) != 0 || c->dial_errno != 0 || pea__pipe_has_output(c->pipe))
+        if ((events & EV_WRITE) != 0 || c->sys_errno != 0 || pea__pipe_has_output(c->pipe))
             pea__worker_queue(c->worker, c);
         note_closing(c);
         watch(c);
@@ -438,8 +440,8 @@ void pea__conn_round(pea_conn *c)
         conn_free(c);
         return;
     }
-    if (c->dial_errno != 0) {
-        pea_pipe_broken(c->pipe, PEA_BY_HANDSHAKE, c->dial_errno);
+    if (c->connecting && c->sys_errno != 0) {
+        pea_pipe_broken(c->pipe, PEA_BY_HANDSHAKE, c->sys_errno);
         pump(c);
         return;
     }
@@ -471,7 +473,6 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, co
     c->fd = fd;
     c->side = (uint8_t)side;
     c->remote = *remote;
-    c->sent_end = &c->sent_first;
     c->since_ms = pea__now_ms();
     pea_pipe_opts opts = {.size = sizeof opts,
                           .side = side,
@@ -518,7 +519,7 @@ void pea__conn_dial(pea_conn *c, int dial_errno)
     }
     c->connecting = true;
     if (dial_errno != EINPROGRESS) {
-        c->dial_errno = dial_errno;
+        c->sys_errno = dial_errno;
         pea__worker_queue(c->worker, c);
     }
     watch(c);
@@ -529,11 +530,11 @@ void pea__conn_dial(pea_conn *c, int dial_errno)
 
 pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
 {
+    if (pea__forked(c->worker->runtime))
+        return PEA_E_FORKED;
     if (!c->queued) {
         if (c->over)
             return PEA_E_STATE;
-        if (pea__forked(c->node->runtime))
-            return PEA_E_FORKED;
         pea__worker_queue(c->worker, c);
     }
     pea_err err = pea_pipe_send(c->pipe, data, len);
@@ -556,9 +557,10 @@ pea_err pea_conn_send_msg(pea_conn *c, pea_msg *msg, void (*on_sent)(void *arg, 
         pea__free(s);
         return err;
     }
-    *s = (pea__sent){.position = pea__pipe_queued_total(c->pipe), .fn = on_sent, .arg = arg};
-    *c->sent_end = s;
-    c->sent_end = &s->next;
+    *s = (pea__sent){.next = c->sent_last != NULL ? c->sent_last->next : s, .position = pea__pipe_queued_total(c->pipe), .fn = on_sent, .arg = arg};
+    if (c->sent_last != NULL)
+        c->sent_last->next = s;
+    c->sent_last = s;
     return PEA_OK;
 }
 
@@ -572,7 +574,18 @@ void pea_conn_flush(pea_conn *c)
 
 pea_err pea_conn_keep(pea_conn *c, pea_msg **msg)
 {
-    return c->message != NULL ? pea_msg_new(msg, c->message->data, c->message->len) : PEA_E_STATE;
+    const pea__worker *w = c->worker;
+    return w->message_of == c ? pea_msg_new(msg, w->message->data, w->message->len) : PEA_E_STATE;
+}
+
+/* The one callback that may run from inside a call: what it frees must wait for the round all the same. */
+static void tell_closing(pea_conn *c, const pea_reason *reason)
+{
+    pea__worker *w = c->worker;
+    bool inside = w->inside;
+    w->inside = true;
+    c->node->on.on_closing(c, reason, c->node->user);
+    w->inside = inside;
 }
 
 void pea__conn_finish(pea_conn *c, const pea_reason *reason)
@@ -581,7 +594,7 @@ void pea__conn_finish(pea_conn *c, const pea_reason *reason)
         return;
     c->closing = true; /* once: on_closing may call us again */
     if (c->ready && c->node->on.on_closing != NULL)
-        c->node->on.on_closing(c, reason, c->node->user);
+        tell_closing(c, reason);
     c->since_ms = pea__now_ms();
     if (c->connecting)
         pea_pipe_abort(c->pipe, reason->origin, reason->err == PEA_OK ? PEA_E_ABORTED : reason->err, reason->text);
@@ -595,8 +608,7 @@ void pea__conn_finish(pea_conn *c, const pea_reason *reason)
 void pea_conn_close(pea_conn *c, uint16_t code, const char *text)
 {
     pea_reason reason = {.origin = PEA_BY_USER, .err = PEA_OK, .code = code};
-    if (text != NULL)
-        strncpy(reason.text, text, sizeof reason.text - 1);
+    pea__reason_say(&reason, text);
     pea__conn_finish(c, &reason);
 }
 
@@ -616,6 +628,8 @@ void pea_conn_abort(pea_conn *c)
 
 pea_err pea_conn_end(pea_conn *c)
 {
+    if (pea__forked(c->worker->runtime))
+        return PEA_E_FORKED;
     if (c->over)
         return PEA_E_STATE;
     pea_err err = pea_pipe_end(c->pipe);

@@ -26,9 +26,9 @@ static pea_err begin(const pea_addr *addr, int *fd, int *result, pea_error *why)
     }
     struct sockaddr_storage to;
     socklen_t len = pea__addr_to_socket(addr, &to);
-    do
-        *result = connect(*fd, (const struct sockaddr *)&to, len) == 0 ? 0 : errno;
-    while (*result == EINTR);
+    *result = connect(*fd, (const struct sockaddr *)&to, len) == 0 ? 0 : errno;
+    if (*result == EINTR)
+        *result = EINPROGRESS; /* it goes on by itself */
     return PEA_OK;
 }
 
@@ -36,7 +36,7 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
 {
     pea_dial_opts o = PEA_DIAL_INIT;
     pea_addr remote;
-    int fd, result;
+    int fd, result = 0;
     if (pea__forked(node->runtime))
         return pea__error(why, PEA_E_FORKED, NULL);
     if (node->shutting_down || node->freed)
@@ -54,8 +54,8 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
         return err;
     }
     pea_conn *conn;
-    err = pea__conn_new(&conn, node, fd, PEA_INITIATOR, &remote, o.chain != NULL ? o.chain : node->chain, o.codec != NULL ? o.codec : node->codec, o.expect,
-                        why);
+    pea_chain *chain = o.chain != NULL ? o.chain : node->chain;
+    err = pea__conn_new(&conn, node, fd, PEA_INITIATOR, &remote, chain, pea__node_codec(node, chain, o.codec), o.expect, why);
     if (err != PEA_OK)
         return err;
     conn->user = o.user;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "peapod/err.h"
+#include "utf8_priv.h"
 
 typedef struct name_of {
     const char *name, *text;
@@ -75,13 +76,14 @@ const char *pea_err_name(pea_err err)
 
 const char *pea_origin_name(pea_origin origin)
 {
-    static const char *const names[] = {"nobody", "user", "peer", "reading", "writing", "handshake", "policy", "timeout", "shutdown"};
+    static const char *const names[] = {"nobody",    "user",   "peer",    "reading", "writing",
+                                        "handshake", "policy", "timeout", "shutdown"};
     return (unsigned)origin < sizeof names / sizeof names[0] ? names[origin] : "?";
 }
 
 const char *pea_code_name(uint16_t code)
 {
-    static const char *const names[] = {"NORMAL",  "SHUTDOWN", "DENIED", "DUPLICATE", "FULL",      "REVOKED", "EXPIRED",
+    static const char *const names[] = {"NORMAL",  "SHUTDOWN", "DENIED",  "DUPLICATE", "FULL",    "REVOKED", "EXPIRED",
                                         "TIMEOUT", "PROTO",    "TOO_BIG", "KEY_LIMIT", "VERSION", "NETWORK"};
     if ((code & PEA_CODE_APPLICATION) != 0)
         return "APPLICATION";
@@ -117,12 +119,14 @@ char *pea_reason_format(const pea_reason *reason, char dst[PEA_REASON_TEXT_BYTES
     char text[PEA_REASON_TEXT_BYTES / 2], code[32] = "", sys[96] = "";
     pea_text_escape(reason->text, strlen(reason->text), text, sizeof text);
     if (reason->origin == PEA_BY_PEER && (reason->err != PEA_OK || reason->code != 0))
-        snprintf(code, sizeof code, "%s%s", reason->code != 0 ? ": " : "", reason->code != 0 ? pea_code_name(reason->code) : "");
+        snprintf(code, sizeof code, "%s%s", reason->code != 0 ? ": " : "",
+                 reason->code != 0 ? pea_code_name(reason->code) : "");
     if (reason->sys != 0)
         snprintf(sys, sizeof sys, ": %s", strerror(reason->sys));
-    snprintf(dst, PEA_REASON_TEXT_BYTES, "%s%s%s: %s%s%s%s%s", pea_origin_name(reason->origin), reason->stage != NULL ? ": " : "",
-             reason->stage != NULL ? reason->stage : "", reason->err == PEA_OK ? "closed" : pea_err_text(reason->err), sys, code,
-             text[0] != '\0' ? ": " : "", text);
+    snprintf(dst, PEA_REASON_TEXT_BYTES, "%s%s%s: %s%s%s%s%s", pea_origin_name(reason->origin),
+             reason->stage != NULL ? ": " : "", reason->stage != NULL ? reason->stage : "",
+             reason->err == PEA_OK ? "closed" : pea_err_text(reason->err), sys, code, text[0] != '\0' ? ": " : "",
+             text);
     return dst;
 }
 
@@ -152,6 +156,14 @@ pea_err pea__error_sys(pea_error *why, int sys, const char *what)
     if (why != NULL)
         why->sys = sys;
     return PEA_E_SYS;
+}
+
+void pea__reason_say(pea_reason *reason, const char *text)
+{
+    size_t len = text != NULL ? pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX) : 0;
+    if (len > 0)
+        memcpy(reason->text, text, len);
+    reason->text[len] = '\0';
 }
 
 /* ---- Option structs ---- */

@@ -39,7 +39,8 @@ static void sip_rounds(uint64_t v[4], unsigned n)
 uint64_t pea__siphash(const uint8_t key[PEA__SIPHASH_KEY_BYTES], const void *data, size_t len)
 {
     uint64_t k0 = load_le64(key), k1 = load_le64(key + 8);
-    uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573};
+    uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+                     k1 ^ 0x7465646279746573};
     const uint8_t *p = data;
     size_t rest = len;
     for (; rest >= 8; p += 8, rest -= 8) {
@@ -65,7 +66,8 @@ static pthread_once_t table_key_once = PTHREAD_ONCE_INIT;
 static void table_key_draw(void)
 {
     if (getrandom(table_key, sizeof table_key, 0) != (ssize_t)sizeof table_key)
-        abort(); /* 16 bytes never come short once the system has booted; a known key would open every table to floods */
+        /* 16 bytes never come short once the system has booted; a known key would open every table to floods */
+        abort();
 }
 
 uint64_t pea__table_hash(const void *data, size_t len)

@@ -208,7 +208,8 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     bound_addr(l);
     l->node = node;
     l->chain = pea_chain_ref(o.chain != NULL ? o.chain : node->chain);
-    l->codec = o.codec != NULL ? pea_codec_ref(o.codec) : node->codec != NULL ? pea_codec_ref(node->codec) : NULL;
+    pea_codec *codec = pea__node_codec(node, l->chain, o.codec);
+    l->codec = codec != NULL ? pea_codec_ref(codec) : NULL;
     ev_io_init(&l->io, on_acceptable, l->fd, EV_READ);
     ev_init(&l->pause, on_pause_over);
     l->io.data = l->pause.data = l;

@@ -13,7 +13,7 @@ const char *pea_log_level_name(pea_log_level level)
 
 void pea_log_stderr(const pea_log_line *line, void *arg)
 {
-    char node[64] = "", conn[32] = "", remote[PEA_ADDR_TEXT_BYTES] = "", peer[PEA_PEER_TEXT_BYTES] = "";
+    char node[64] = "", conn[40] = "", remote[PEA_ADDR_TEXT_BYTES] = "", peer[PEA_PEER_TEXT_BYTES] = "";
     (void)arg;
     if (line->node != NULL)
         snprintf(node, sizeof node, "node %.50s, ", line->node);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What threads other than a connection's own may ask for: posts in a bounded mailbox, run on its thread in the order they came. */
+/* What threads other than a connection's own may ask for: posts in a bounded mailbox, run on its thread in
+ * the order they came. */
 #include <string.h>
 
 #include "runtime_priv.h"
@@ -102,14 +103,20 @@ static void run_send(pea__worker *w, pea__post *post)
     pea_msg_unref(post->msg);
 }
 
-pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err), void *arg)
+pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err),
+                      void *arg)
 {
     if (pea__forked(runtime))
         return PEA_E_FORKED;
     pea__post *post = pea__alloc(sizeof *post);
     if (post == NULL)
         return PEA_E_NOMEM;
-    *post = (pea__post){.run = run_send, .bytes = sizeof *post + pea_msg_span(msg).len, .conn = conn, .msg = pea_msg_ref(msg), .on_sent = on_sent, .arg = arg};
+    *post = (pea__post){.run = run_send,
+                        .bytes = sizeof *post + pea_msg_span(msg).len,
+                        .conn = conn,
+                        .msg = pea_msg_ref(msg),
+                        .on_sent = on_sent,
+                        .arg = arg};
     pea_err err = deliver(runtime, post);
     if (err != PEA_OK) {
         pea_msg_unref(msg);

@@ -63,9 +63,15 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
         err = check(&o, why);
     if (err != PEA_OK)
         return err;
+    pea_codec *codec = NULL; /* one for all connections */
+    if (o.codec != NULL)
+        codec = pea_codec_ref(o.codec);
+    else if (pea__chain_mode(o.chain) != PEA_RECORDS && (err = pea_codec_length(&codec, NULL, why)) != PEA_OK)
+        return err;
     pea_node *n = pea__alloc(sizeof *n);
     char *name = name_of(runtime, o.name);
     if (n == NULL || name == NULL) {
+        pea_codec_unref(codec);
         pea__free(n);
         pea__free(name);
         return pea__error(why, PEA_E_NOMEM, NULL);
@@ -77,7 +83,7 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
         n->on = *o.on;
     n->user = o.user;
     n->chain = pea_chain_ref(o.chain);
-    n->codec = o.codec != NULL ? pea_codec_ref(o.codec) : NULL;
+    n->codec = codec;
     n->policy = o.policy != NULL ? pea_policy_ref(o.policy) : NULL;
     o.name = NULL;
     o.chain = NULL;
@@ -178,6 +184,8 @@ pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(
 {
     static const pea_reason reason = {
         .origin = PEA_BY_SHUTDOWN, .err = PEA_OK, .code = PEA_CODE_SHUTDOWN, .text = "the node shuts down"};
+    if (pea__forked(node->runtime))
+        return PEA_E_FORKED;
     pea__done *d = pea__alloc(sizeof *d);
     if (d == NULL)
         return PEA_E_NOMEM;
@@ -194,6 +202,11 @@ pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(
 }
 
 /* ---- Looking in ---- */
+
+pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own)
+{
+    return own != NULL || pea__chain_mode(chain) == PEA_RECORDS ? own : node->codec;
+}
 
 const char *pea_node_name(const pea_node *node)
 {

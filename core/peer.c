@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Peers as text: "noise:" and base64 as WireGuard writes keys, "spki:sha256:" and hex as certificate pins are written. */
+/* Peers as text: "noise:" and base64 as WireGuard writes keys, "spki:sha256:" and hex as certificate pins are
+ * written. */
 #include "peapod/peer.h"
 
 #include <stdio.h>
@@ -119,7 +120,8 @@ pea_err pea_peer_parse(pea_peer *peer, const char *text, pea_error *why)
         bool ok = kinds[i].base64 ? base64_read(p.id, text + len) : hex_read(p.id, text + len);
         if (!ok)
             return pea__errorf(why, PEA_E_FORMAT, "after \"%s\" an id has %s", kinds[i].prefix,
-                               kinds[i].base64 ? "44 characters of base64, the last of them '='" : "64 hexadecimal digits");
+                               kinds[i].base64 ? "44 characters of base64, the last of them '='"
+                                               : "64 hexadecimal digits");
         *peer = p;
         return PEA_OK;
     }

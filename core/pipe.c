@@ -183,15 +183,19 @@ pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell)
         return PEA_AGAIN;
     keep_reason(p, reason);
     bool hushed = reason->origin == PEA_BY_PEER && (p->heard & PEA__CLOSE) != 0;
-    bool told = farewell && !hushed && pea__farewell_say(p, reason->code, reason->origin == PEA_BY_USER || reason->origin == PEA_BY_SHUTDOWN ? reason->text : "") == PEA_OK;
+    bool ours = reason->origin == PEA_BY_USER || reason->origin == PEA_BY_SHUTDOWN; /* else the text is for our own log */
+    bool told = farewell && !hushed && pea__farewell_say(p, reason->code, ours ? reason->text : NULL) == PEA_OK;
     bool can_end = farewell && !hushed && (p->top > 0 || p->phase == PEA__OPEN);
     if (told || can_end) {
         pea__window_close(p);
         p->phase = PEA__FAREWELL;
-    } else {
-        p->phase = PEA__OVER;
-        pea__tx_drop(p);
+        return PEA_AGAIN;
     }
+    pea__tx_drop(p);
+    /* What a stage or transform said beside its error (an alert) still goes out, and is protected like a farewell. */
+    bool last_words = !hushed && !p->fin && p->out_control > 0;
+    p->phase = last_words ? PEA__FAREWELL : PEA__OVER;
+    p->wire_end_said = last_words;
     return PEA_AGAIN;
 }
 
@@ -200,8 +204,7 @@ pea_err pea__pipe_fail(pea_pipe *p, pea_origin origin, pea_err err, const char *
     pea_reason reason = {.origin = origin, .err = err, .stage = pea__pipe_stage_name(p), .code = pea__code_of(err)};
     if (text == NULL && (p->reason == NULL || p->reason->text[0] == '\0'))
         text = pea_err_text(err);
-    if (text != NULL)
-        strncpy(reason.text, text, sizeof reason.text - 1);
+    pea__reason_say(&reason, text);
     return pea__pipe_end(p, &reason, reason.code != PEA_CODE_NORMAL);
 }
 
@@ -225,8 +228,7 @@ void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *tex
 {
     if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER) {
         pea_reason reason = {.origin = origin, .err = err};
-        if (text != NULL)
-            strncpy(reason.text, text, sizeof reason.text - 1);
+            pea__reason_say(&reason, text);
         pea__pipe_end(p, &reason, false);
     }
     p->phase = PEA__OVER;
@@ -433,7 +435,7 @@ static pea_err over(pea_pipe *p, pea_event *event)
 
 static pea_err advance(pea_pipe *p, pea_event *event)
 {
-    if (!p->begun)
+    if (!p->begun && p->phase < PEA__FAREWELL) /* it may have ended before it began */
         return begin(p);
     switch ((pea__phase)p->phase) {
     case PEA__GREETING:

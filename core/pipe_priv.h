@@ -6,24 +6,29 @@
 #include "buf_priv.h"
 #include "peapod/pipe.h"
 
-/* As pea_pipe_new(), for a connection of a runtime: its buffers come from `pool` and opts->remote is not copied (both outlive it), its tickets carry
- * these ids; runtime_id is not 0. */
-PEA_MUST_CHECK pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool, uint64_t runtime_id,
-                                     uint64_t conn_id, pea_error *why);
+/* As pea_pipe_new(), for a connection of a runtime: its buffers come from `pool` and opts->remote is not copied (both
+ * outlive it), its tickets carry these ids; runtime_id is not 0. */
+PEA_MUST_CHECK pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool,
+                                     uint64_t runtime_id, uint64_t conn_id, pea_error *why);
 
-/* For confirmed sends. Bytes that were queued ever; and of these, in the same order, how many have left through pea_pipe_sent() with all their
- * records. A message that was queued when queued_total was N has left when sent_total >= N. */
+/* For confirmed sends. Bytes that were queued ever; and of these, in the same order, how many have left
+ * through pea_pipe_sent() with all their records. A message that was queued when queued_total was N has left
+ * when sent_total >= N. */
 uint64_t pea__pipe_queued_total(const pea_pipe *pipe);
 uint64_t pea__pipe_sent_total(const pea_pipe *pipe);
 
-/* Ends the pipe for a reason of the driver's (shutdown, timeout, policy), with the farewell that the moment allows: REJECT or CLOSE with reason->code
- * and reason->text. As pea_pipe_close() otherwise. A pipe that is ending already keeps the reason that it has. */
+/* Ends the pipe for a reason of the driver's (shutdown, timeout, policy), with the farewell that the moment allows:
+ * REJECT or CLOSE with reason->code and reason->text. As pea_pipe_close() otherwise. A pipe that is ending already
+ * keeps the reason that it has. */
 void pea__pipe_finish(pea_pipe *pipe, const pea_reason *reason);
 
-/* As pea_pipe_feed(), where `headroom` bytes before `data` may be written: a short unfinished rest is put there, so that nothing of `data` is copied. */
+/* As pea_pipe_feed(), where `headroom` bytes before `data` may be written: a short unfinished rest is put there, so
+ * that nothing of `data` is copied. */
 PEA_MUST_CHECK pea_err pea__pipe_lend(pea_pipe *pipe, uint8_t *data, size_t n, size_t headroom, size_t *taken);
 
-/* Copies what was lent by pea_pipe_feed() and not yet consumed: for a driver that stops before pea_pipe_next() said PEA_MORE. PEA_OK | PEA_E_NOMEM */
+/* Copies what was lent by pea_pipe_feed() and not yet consumed: for a driver that stops before
+ * pea_pipe_next() said PEA_MORE.
+ * PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__pipe_hold(pea_pipe *pipe);
 
 /* Takes a DRAIN that is due, alone: for a connection that is paused, whose messages wait. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The pipe's way in: wire bytes rise through the transforms, floor by floor, and become messages on top. Messages are views; only an unfinished rest is copied. */
+/* The pipe's way in: wire bytes rise through the transforms, floor by floor, and become messages on top. Messages are
+ * views; only an unfinished rest is copied. */
 #include "pipe_state_priv.h"
 
 pea_buf *pea__pipe_plain(pea_pipe *p)
@@ -28,7 +29,8 @@ static pea_err end_of(pea_pipe *p, size_t i, pea_err how)
     return t->ops->wire_end != NULL ? t->ops->wire_end(t->self) : how;
 }
 
-/* One unseal() of floor `i`. PEA_AGAIN: there is more plaintext | PEA_MORE: starved | an end or error, from now on sticky. */
+/* One unseal() of floor `i`. PEA_AGAIN: there is more plaintext | PEA_MORE: starved | an end or
+ * error, from now on sticky. */
 static pea_err unseal(pea_pipe *p, size_t i)
 {
     pea__floor *f = &p->floors[i];
@@ -108,7 +110,8 @@ static inline pea_err decode(pea_pipe *p, const uint8_t *data, size_t len, pea_f
 static pea_err message_failed(pea_pipe *p, pea_err err)
 {
     return pea__pipe_fail(p, PEA_BY_READING, err,
-                          err == PEA_E_TOO_BIG ? "the peer's message is larger than the codec allows" : "the codec cannot read what the peer sent");
+                          err == PEA_E_TOO_BIG ? "the peer's message is larger than the codec allows"
+                                               : "the codec cannot read what the peer sent");
 }
 
 /* Whether the codec kept its word on a frame found in `len` bytes. */
@@ -156,7 +159,8 @@ static pea_err carry_message(pea_pipe *p, pea_event *event)
     return PEA_OK;
 }
 
-/* The next message out of the plaintext on top. PEA_OK | PEA_AGAIN: this chunk is used up | PEA_MORE | as pea__pipe_fail() */
+/* The next message out of the plaintext on top.
+ * PEA_OK | PEA_AGAIN: this chunk is used up | PEA_MORE | as pea__pipe_fail() */
 static pea_err next_message(pea_pipe *p, pea_event *event)
 {
     if (p->carry.len > 0)
@@ -196,13 +200,16 @@ static pea_err next_message(pea_pipe *p, pea_event *event)
 
 static bool unfinished(const pea_pipe *p)
 {
-    return p->carry.len + p->floors[p->top].rx.len > 0; /* below the top lies at most what came behind an authenticated end */
+    /* below the top lies at most what came behind an authenticated end */
+    return p->carry.len + p->floors[p->top].rx.len > 0;
 }
 
-/* The stream ended by `end`. A foreign peer that may half-close has no other way to say it, where its end is authentic or nothing is. */
+/* The stream ended by `end`. A foreign peer that may half-close has no other way to say it, where its end is
+ * authentic or nothing is. */
 static pea_err stream_ended(pea_pipe *p, pea_err end, pea_event *event)
 {
-    bool half = p->half_close && p->mode != PEA_NATIVE && (p->said & PEA__END) == 0 && (end == PEA_EOF || (end > 0 && p->top == 0));
+    bool half = p->half_close && p->mode != PEA_NATIVE && (p->said & PEA__END) == 0 &&
+                (end == PEA_EOF || (end > 0 && p->top == 0));
     if (!half || unfinished(p))
         return pea__read_ended(p, end);
     if ((p->heard & PEA__END) != 0)
@@ -264,7 +271,8 @@ pea_err pea__read_ended(pea_pipe *p, pea_err end)
     if (end < 0)
         return pea__pipe_fail(p, PEA_BY_READING, end, end_text(end));
     if (p->phase != PEA__OPEN)
-        return pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, "the peer closed the connection before both sides had accepted");
+        return pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED,
+                              "the peer closed the connection before both sides had accepted");
     if (p->mode == PEA_NATIVE || unfinished(p))
         return pea__pipe_fail(p, PEA_BY_READING, PEA_E_TRUNCATED, end_text(PEA_E_TRUNCATED));
     pea_reason reason = {.origin = PEA_BY_PEER, .err = end == PEA_EOF ? PEA_OK : end};

@@ -2,6 +2,7 @@
 /* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it; and the verdicts that they ask for. */
 #include <string.h>
 
+#include "err_priv.h"
 #include "pipe_state_priv.h"
 
 /* ---- Verdicts ---- */
@@ -164,7 +165,7 @@ pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
     if (p->reason == NULL)
         p->reason = pea__alloc(sizeof *p->reason);
     if (p->reason != NULL)
-        strncpy(p->reason->text, text, sizeof p->reason->text - 1);
+        pea__reason_say(p->reason, text);
     return err;
 }
 
@@ -337,7 +338,7 @@ pea_err pea__stages_run(pea_pipe *p)
     }
     switch (err) {
     case PEA_DONE:
-        err = stage_done(p);
+        (void)stage_done(p); /* a failure has ended the pipe */
         break;
     case PEA_WAIT:
         return PEA_MORE;

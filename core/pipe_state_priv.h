@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages and verdicts), pipe_read.c (wire to messages),
- * pipe_write.c (messages to wire) and channel.c (what native mode says beside messages). Nobody else includes it. */
+/* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages and verdicts),
+ * pipe_read.c (wire to messages), pipe_write.c (messages to wire) and channel.c (what native mode says beside
+ * messages). Nobody else includes it. */
 #ifndef PEAPOD_PIPE_STATE_PRIV_H
 #define PEAPOD_PIPE_STATE_PRIV_H
 
@@ -11,20 +12,20 @@
 
 #define PEA__GREETING_BYTES 41u
 #define PEA__CHUNK_HEADER 4u
-#define PEA__CHUNK_MAX 0xFFFFFFu        /* what a u24 says */
-#define PEA__CONTROL_MAX 4096u          /* payload of known chunks other than DATA: a HELLO with its transcript fits */
-#define PEA__UNKNOWN_MAX 65536u         /* payload of unknown chunks that are skipped */
-#define PEA__TRANSCRIPT_MAX 3584u       /* plaintext transcript of both sides, native: HELLO must hold it beside the rest */
+#define PEA__CHUNK_MAX 0xFFFFFFu  /* what a u24 says */
+#define PEA__CONTROL_MAX 4096u    /* payload of known chunks other than DATA: a HELLO with its transcript fits */
+#define PEA__UNKNOWN_MAX 65536u   /* payload of unknown chunks that are skipped */
+#define PEA__TRANSCRIPT_MAX 3584u /* plaintext transcript of both sides, native: HELLO must hold it beside the rest */
 #define PEA__TRANSCRIPT_FOREIGN_MAX 16384u
-#define PEA__UNSEAL_MAX 65536u          /* plaintext asked for at once: with one more record it fits the largest size class */
-#define PEA__ROOM_READY 262144u         /* bytes taken at once after READY */
-#define PEA__DISCARD_MAX 65536u         /* bytes read after our farewell: docs/wire.md, the end */
+#define PEA__UNSEAL_MAX 65536u  /* plaintext asked for at once: with one more record it fits the largest size class */
+#define PEA__ROOM_READY 262144u /* bytes taken at once after READY */
+#define PEA__DISCARD_MAX 65536u /* bytes read after our farewell: docs/wire.md, the end */
 
 typedef enum pea__phase {
     PEA__GREETING = 0, /* native: ours is said (initiator), the peer's is awaited */
     PEA__STAGES,
-    PEA__OPENING, /* native: HELLO, ACCEPT */
-    PEA__OPEN,    /* READY */
+    PEA__OPENING,  /* native: HELLO, ACCEPT */
+    PEA__OPEN,     /* READY */
     PEA__FAREWELL, /* our last word is queued or said; what comes is discarded */
     PEA__OVER      /* CLOSED is due, or was told */
 } pea__phase;
@@ -39,7 +40,7 @@ typedef struct pea__floor {
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
     pea_peer peer;
-    uint64_t generation; /* of the policy, when it was asked */
+    uint64_t generation;         /* of the policy, when it was asked */
     bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
 } pea__verdict;
 
@@ -70,9 +71,9 @@ enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
 
 struct pea_pipe {
     /* Sending: what every message touches comes first. */
-    size_t tx_room;       /* bytes that may be put without a thought; 0 whenever anything else needs one */
-    pea_buf tx;           /* plaintext: closed chunks, then at most one open one */
-    size_t tx_open;       /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
+    size_t tx_room; /* bytes that may be put without a thought; 0 whenever anything else needs one */
+    pea_buf tx;     /* plaintext: closed chunks, then at most one open one */
+    size_t tx_open; /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
     const pea_codec_ops *codec_ops;
     void *codec_self;
     uint32_t length4_max; /* with length4: the largest payload */
@@ -92,10 +93,10 @@ struct pea_pipe {
     int64_t now_ms, wall_ms, partial_since;
 
     /* Output. */
-    pea_buf out;          /* wire bytes */
-    size_t out_control;   /* how many of them are handshake or replies; 0 once all is written */
+    pea_buf out;        /* wire bytes */
+    size_t out_control; /* how many of them are handshake or replies; 0 once all is written */
     uint64_t sealed_total, sealed_when_empty;
-    uint32_t tx_hint;     /* what the last flush held */
+    uint32_t tx_hint; /* what the last flush held */
 
     pea_chain *chain;
     pea_codec *codec;
@@ -110,7 +111,7 @@ struct pea_pipe {
     pea__pool *pool;
     pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;
-    pea_err answer;       /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
+    pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
     uint32_t high_water, low_water, discarded;
     uint8_t greeting_seen, peer_highest;
     uint8_t pong[8];
@@ -119,7 +120,8 @@ struct pea_pipe {
 
 /* ---- pipe.c ---- */
 
-/* Ends the pipe for this reason: the first one counts. With a farewell where the peer can be told one, else silently. Returns PEA_AGAIN: the caller's loop goes on. */
+/* Ends the pipe for this reason: the first one counts. With a farewell where the peer can be told one, else silently.
+ * Returns PEA_AGAIN: the caller's loop goes on. */
 pea_err pea__pipe_fail(pea_pipe *p, pea_origin origin, pea_err err, const char *text);
 pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell);
 const char *pea__pipe_stage_name(const pea_pipe *p);
@@ -127,35 +129,40 @@ pea_buf *pea__pipe_plain(pea_pipe *p);
 
 /* ---- pipe_stage.c ---- */
 
-pea_err pea__stages_run(pea_pipe *p);          /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
-pea_err pea__verdict_confirm(pea_pipe *p);     /* at READY: PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+pea_err pea__stages_run(pea_pipe *p);      /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
+pea_err pea__verdict_confirm(pea_pipe *p); /* at READY: PEA_OK | PEA_WAIT | PEA_E_REFUSED */
 void pea__stage_destroy(pea_pipe *p);
 void pea__transcript_free(pea_pipe *p);
 
 /* ---- pipe_read.c ---- */
 
-pea_err pea__pull(pea_pipe *p);                            /* more plaintext on top: PEA_AGAIN | PEA_MORE | PEA_EOF... | < 0 */
-pea_err pea__read_message(pea_pipe *p, pea_event *event);  /* PEA_OK | PEA_AGAIN | PEA_MORE */
-pea_err pea__read_ended(pea_pipe *p, pea_err end);         /* the stream ended so; returns PEA_AGAIN */
+/* more plaintext on top: PEA_AGAIN | PEA_MORE | PEA_EOF... | < 0 */
+pea_err pea__pull(pea_pipe *p);
+pea_err pea__read_message(pea_pipe *p, pea_event *event); /* PEA_OK | PEA_AGAIN | PEA_MORE */
+pea_err pea__read_ended(pea_pipe *p, pea_err end);        /* the stream ended so; returns PEA_AGAIN */
 bool pea__read_partial(const pea_pipe *p);
 
 /* ---- pipe_write.c ---- */
 
-void pea__window_close(pea_pipe *p);                                             /* sends think again */
-PEA_MUST_CHECK pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len); /* queues a whole chunk */
-PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor); /* seals through the transforms below `floor`, to the wire at once */
+void pea__window_close(pea_pipe *p); /* sends think again */
+/* queues a whole chunk */
+PEA_MUST_CHECK pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len);
+/* seals through the transforms below `floor`, to the wire at once */
+PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);
 void pea__tx_drop(pea_pipe *p);
 
 /* ---- channel.c ---- */
 
 PEA_MUST_CHECK pea_err pea__greeting_say(pea_pipe *p);
-pea_err pea__greeting_run(pea_pipe *p);  /* PEA_AGAIN | PEA_MORE */
+pea_err pea__greeting_run(pea_pipe *p); /* PEA_AGAIN | PEA_MORE */
 void pea__greeting_write(const pea_chain *chain, uint8_t highest, uint8_t out[PEA__GREETING_BYTES]);
 PEA_MUST_CHECK pea_err pea__transcript_write(const pea_pipe *p, bool both_greetings, pea_buf *out);
 pea_err pea__opening_begin(pea_pipe *p); /* after the last stage: PEA_AGAIN */
 pea_err pea__opening_run(pea_pipe *p, pea_event *event);
-pea_err pea__chunk_next(pea_pipe *p, pea_event *event); /* at a chunk's beginning: PEA_OK: an event | PEA_AGAIN | PEA_MORE */
-PEA_MUST_CHECK pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text); /* HELLO, REJECT or CLOSE; PEA_E_STATE: cannot be told */
-uint16_t pea__code_of(pea_err err);      /* what the peer is told of an error; NORMAL: nothing */
+/* at a chunk's beginning: PEA_OK: an event | PEA_AGAIN | PEA_MORE */
+pea_err pea__chunk_next(pea_pipe *p, pea_event *event);
+/* HELLO, REJECT or CLOSE; PEA_E_STATE: cannot be told */
+PEA_MUST_CHECK pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text);
+uint16_t pea__code_of(pea_err err); /* what the peer is told of an error; NORMAL: nothing */
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The pipe's way out: messages and chunks are queued as plaintext, sealed a record at a time when the driver asks for output, and handed over as wire bytes. */
+/* The pipe's way out: messages and chunks are queued as plaintext, sealed a record at a time when the driver asks for
+ * output, and handed over as wire bytes. */
 #include <string.h>
 
 #include "pipe_state_priv.h"
@@ -55,7 +56,8 @@ pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t le
     return PEA_OK;
 }
 
-/* Opens the window for a message of `len` payload bytes: memory for it, a DATA chunk around it, and as much again as may follow without a thought. */
+/* Opens the window for a message of `len` payload bytes: memory for it, a DATA chunk around it, and as much again as
+ * may follow without a thought. */
 static pea_err window_open(pea_pipe *p, size_t len)
 {
     size_t need = PEA__CHUNK_HEADER + len + p->codec_ops->overhead;
@@ -80,7 +82,8 @@ static pea_err window_open(pea_pipe *p, size_t len)
     return PEA_OK;
 }
 
-/* Frames one message at the queue's back, where there is room for it. Returns the bytes it took; SIZE_MAX: the codec cannot say it. */
+/* Frames one message at the queue's back, where there is room for it. Returns the bytes it took; SIZE_MAX: the
+ * codec cannot say it. */
 static size_t put(pea_pipe *p, const void *data, size_t len)
 {
     uint8_t *at = p->tx.data + p->tx.len;
@@ -258,7 +261,8 @@ pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor)
     return err;
 }
 
-/* How much plaintext the next record may take, so that its wire bytes fit a write beside what lies in `out` already; 0: it has to wait. */
+/* How much plaintext the next record may take, so that its wire bytes fit a write beside what lies in `out`
+ * already; 0: it has to wait. */
 static size_t record_share(const pea_pipe *p)
 {
     if (p->out.len > 0 && p->out_control == 0)
@@ -294,7 +298,8 @@ static pea_err seal_queued(pea_pipe *p)
     return PEA_OK;
 }
 
-/* The transforms say the end, innermost first, once all messages and chunks are out. In foreign modes this is the only farewell. */
+/* The transforms say the end, innermost first, once all messages and chunks are out. In foreign modes this
+ * is the only farewell. */
 static pea_err say_wire_end(pea_pipe *p)
 {
     p->wire_end_said = true;

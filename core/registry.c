@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Live connections: by id in the runtime, by address and by proven peer in their node. Touched when a connection comes, goes or is looked up. */
+/* Live connections: by id in the runtime, by address and by proven peer in their node. Touched when a connection comes,
+ * goes or is looked up. */
 #include <string.h>
 
 #include "runtime_priv.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A runtime: what the connections of many nodes share on one loop. Threads of its own come later; nothing here is global but the list that tickets need. */
+/* A runtime: what the connections of many nodes share on one loop. Threads of its own come later; nothing here is
+ * global but the list that tickets need. */
 #include <string.h>
 
 #include "err_priv.h"
@@ -13,22 +14,19 @@
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static pea_runtime *all;
 static uint64_t last_serial;
-static unsigned fork_count;
+unsigned pea__fork_count;
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 
+/* Another thread may have held the lock when this one forked; in the child there is no other. */
 static void on_fork_child(void)
 {
-    fork_count++;
+    pea__fork_count++;
+    pthread_mutex_init(&all_lock, NULL);
 }
 
 static void fork_watch(void)
 {
     pthread_atfork(NULL, NULL, on_fork_child);
-}
-
-bool pea__forked(const pea_runtime *runtime)
-{
-    return runtime->fork_count != fork_count;
 }
 
 bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *arg), void *arg)
@@ -78,7 +76,7 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
     if (r == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     pthread_once(&fork_once, fork_watch);
-    r->fork_count = fork_count;
+    r->fork_count = pea__fork_count;
     r->memory_limit = o.memory_limit != 0 ? o.memory_limit : MEMORY_LIMIT_DEFAULT;
     r->mailbox_bytes = o.mailbox_bytes != 0 ? o.mailbox_bytes : MAILBOX_BYTES_DEFAULT;
     r->log = o.log;
@@ -116,7 +114,8 @@ uint64_t pea_runtime_memory(const pea_runtime *runtime)
     return runtime->worker.pool.held;
 }
 
-void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn, const char *text)
+void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn,
+              const char *text)
 {
     if (runtime->log == NULL || level > runtime->log_level)
         return;

@@ -30,6 +30,8 @@ typedef struct pea__worker {
     pea_conn *round, **round_end; /* to flush or to reap when this round's callbacks are done */
     pea_node *nodes_due;          /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;              /* fed for this round, started for the next */
+    const pea_conn *message_of;   /* during its on_message */
+    const pea_event *message;
     bool inside;                  /* one of our callbacks runs */
     bool nested_told;
     /* The mailbox: the only part that other threads touch. */
@@ -91,8 +93,13 @@ struct pea_runtime {
     pea_log_level log_level;
 };
 
+extern unsigned pea__fork_count; /* forks between the first runtime's process and this one */
+
 /* Whether this process is a child of the one that made the runtime. */
-bool pea__forked(const pea_runtime *runtime);
+static inline bool pea__forked(const pea_runtime *runtime)
+{
+    return runtime->fork_count != pea__fork_count;
+}
 
 /* Says a line if the runtime wants such lines. `conn` may be NULL. */
 void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn, const char *text);
@@ -115,7 +122,7 @@ struct pea_node {
     pea_node_callbacks on;
     void *user;
     pea_chain *chain;
-    pea_codec *codec;
+    pea_codec *codec; /* NULL: its chain is one of PEA_RECORDS */
     pea_policy *policy;
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
@@ -129,6 +136,9 @@ struct pea_node {
 };
 
 void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
+
+/* The codec of connections over `chain`: their own, else the node's; NULL in PEA_RECORDS. Not a new reference. */
+pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own);
 
 /* ---- admission.c ---- */
 
@@ -169,24 +179,22 @@ struct pea_conn {
     ev_timer timer;
     uint64_t id;
     int fd;
-    int dial_errno, write_errno; /* what connect() or send() said; told from the loop */
+    int sys_errno; /* what connect() or, once connected, send() said; told from the loop */
     bool connecting, ready, closing, over, paused, blocked, shut, fin, queued, pump_due;
     uint8_t side;
-    uint32_t messages_in, messages_out;
-    uint64_t bytes_in, bytes_out;
+    uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t since_ms;   /* this state began */
     int64_t heard_ms;   /* the last byte received */
     int64_t armed_ms;   /* when the timer fires; 0: it does not run */
     pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
-    pea__sent *sent_first, **sent_end;
+    pea__sent *sent_last; /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named;
-    const pea_event *message; /* during on_message */
     void *user;
     pea_addr remote;
     UT_hash_handle hh, hh_addr;
 };
 
-/* A connection over a socket, which it owns from here on, also on failure. `connecting`: connect() is under way, or failed with dial_errno. */
+/* A connection over a socket, which it owns from here on, also on failure. */
 PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain, pea_codec *codec,
                                      const pea_peer *expect, pea_error *why);
 void pea__conn_dial(pea_conn *conn, int dial_errno); /* connect() said so: 0, EINPROGRESS or an error */

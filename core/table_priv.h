@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* uthash as peapod uses it: the library's allocator, a keyed hash, and no exit() where memory is short: after an add, hh.tbl is NULL if it failed. */
+/* uthash as peapod uses it: the library's allocator, a keyed hash, and no exit() where memory is short: after an add,
+ * hh.tbl is NULL if it failed. */
 #ifndef PEAPOD_TABLE_PRIV_H
 #define PEAPOD_TABLE_PRIV_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One loop thread: its buffers, and the end of each round, when queued connections are flushed and dead ones freed. Nothing is freed inside a callback. */
+/* One loop thread: its buffers, and the end of each round, when queued connections are flushed and dead ones freed.
+ * Nothing is freed inside a callback. */
 #include <assert.h>
 #include <string.h>
 #include <time.h>
@@ -31,9 +32,10 @@ bool pea__worker_enter(pea__worker *w)
     }
     if (!w->nested_told) {
         w->nested_told = true;
-        pea__log(w->runtime, PEA_LOG_ERROR, NULL, NULL, "ev_run() was called inside a callback of peapod: its connections rest until that returns");
+        pea__log(w->runtime, PEA_LOG_ERROR, NULL, NULL,
+                 "ev_run() was called inside a callback of peapod: its connections rest until that returns");
     }
-    assert(!"ev_run() inside a callback of peapod");
+    assert(false && "ev_run() inside a callback of peapod");
     return false;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise stage: frames handshake messages, hands them to the engine of secure/noise, and has the peer judged as soon as it has proven its key.
- * It knows no pattern and does no cryptography. */
+/* The Noise stage: frames handshake messages, hands them to the engine of secure/noise, and has the peer judged as soon
+ * as it has proven its key. It knows no pattern and does no cryptography. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,8 +10,8 @@
 #include "peapod/chain.h"
 #include "secure_priv.h"
 
-#define FRAME_BYTES 2u             /* u16 length before each message */
-#define TLV_BYTES 4u               /* u16 type, u16 length */
+#define FRAME_BYTES 2u /* u16 length before each message */
+#define TLV_BYTES 4u   /* u16 type, u16 length */
 #define TLV_MUST_UNDERSTAND 0x8000u
 
 typedef struct noise_config {
@@ -44,7 +44,9 @@ static pea_err fail(const noise_stage *s, pea_stage_env *env, pea_err err, const
 static pea_err fail_read(const noise_stage *s, pea_stage_env *env, pea_err err)
 {
     if (err == PEA_E_CRYPTO)
-        return fail(s, env, err, "it does not authenticate: another psk, prologue or protocol, a key that is none, or it was changed on its way");
+        return fail(s, env, err,
+                    "it does not authenticate: another psk, prologue or protocol, a key that is none, or it was "
+                    "changed on its way");
     if (err == PEA_E_PROTO)
         return fail(s, env, err, "it is too short for its keys");
     return fail(s, env, err, pea_err_text(err));
@@ -59,7 +61,8 @@ static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 
 /* ---- Payloads ---- */
 
-/* Native payloads are TLVs in ascending order. None is known today: they are skipped, unless they must be understood. */
+/* Native payloads are TLVs in ascending order. None is known today: they are skipped, unless they must be understood.
+ */
 static pea_err check_payload(const noise_stage *s, pea_stage_env *env, pea_span payload)
 {
     size_t before = 0;
@@ -244,7 +247,9 @@ static pea_err config_copy(noise_config *c, const pea_noise_opts *o)
 static pea_err check_mode(pea_mode mode, const pea_noise_opts *o, pea_error *why)
 {
     if (mode == PEA_NATIVE && o->prologue.len > 0)
-        return pea__error(why, PEA_E_INVALID, "native mode makes the prologue itself: a prologue of your own is for PEA_STREAM and PEA_RECORDS");
+        return pea__error(
+            why, PEA_E_INVALID,
+            "native mode makes the prologue itself: a prologue of your own is for PEA_STREAM and PEA_RECORDS");
     if (mode != PEA_RECORDS && o->record_preserving)
         return pea__error(why, PEA_E_INVALID, "record_preserving is for chains of mode PEA_RECORDS");
     if (mode == PEA_RECORDS && !o->record_preserving)
@@ -271,7 +276,9 @@ pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error 
     if (err != PEA_OK)
         (void)pea__error(why, err, NULL);
     else if ((err = pea_chain_add(chain, &noise_ops, c, config_release)) != PEA_OK)
-        (void)pea__error(why, err, err == PEA_E_STATE ? "the chain is in use and cannot change any more" : "the chain takes no more stages");
+        (void)pea__error(why, err,
+                         err == PEA_E_STATE ? "the chain is in use and cannot change any more"
+                                            : "the chain takes no more stages");
     if (err != PEA_OK)
         config_release(c);
     return err;

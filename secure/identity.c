@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Long-term key pairs as reference-counted objects whose secret half lies in guarded memory, and what persons and networks are shown of keys.
- * Key files are keyfile.c's business. */
+/* Long-term key pairs as reference-counted objects whose secret half lies in guarded memory, and what persons and
+ * networks are shown of keys. Key files are keyfile.c's business. */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -116,7 +116,8 @@ char *pea_peer_fingerprint(const pea_peer *peer, char dst[PEA_FINGERPRINT_BYTES]
     pea_peer_format(peer, text);
     (void)crypto_generichash(hash, sizeof hash, (const uint8_t *)text, strlen(text), NULL, 0);
     for (size_t i = 0; i < 8; i++)
-        (void)snprintf(dst + 5 * i, PEA_FINGERPRINT_BYTES - 5 * i, "%02x%02x%s", hash[2 * i], hash[2 * i + 1], i < 7 ? " " : "");
+        (void)snprintf(dst + 5 * i, PEA_FINGERPRINT_BYTES - 5 * i, "%02x%02x%s", hash[2 * i], hash[2 * i + 1],
+                       i < 7 ? " " : "");
     return dst;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Secret keys as text and as files: PKCS#8 PEM with an X25519 key (RFC 8410), or the base64 line of `wg genkey`. The forms are matched exactly, no general
- * parser of PEM or DER is here. Files that others could read or change are refused, and none is ever overwritten. */
+/* Secret keys as text and as files: PKCS#8 PEM with an X25519 key (RFC 8410), or the base64 line of `wg genkey`. The
+ * forms are matched exactly, no general parser of PEM or DER is here. Files that others could read or change are
+ * refused, and none is ever overwritten. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -19,8 +20,10 @@
 #define DASHES "-----"
 #define END "-----END PRIVATE KEY-----"
 
-/* PrivateKeyInfo { version 0, AlgorithmIdentifier { 1.3.101.110 }, OCTET STRING { OCTET STRING { 32 bytes } } }: RFC 8410, section 7. */
-static const uint8_t der_prefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
+/* RFC 8410, section 7: PrivateKeyInfo { version 0, AlgorithmIdentifier { 1.3.101.110 }, OCTET STRING { OCTET STRING {
+ * 32 bytes } } } */
+static const uint8_t der_prefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
+                                     0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
 
 #define DER_BYTES (sizeof der_prefix + PEA_KEY_BYTES)
 #define DER_MAX (PEA__KEY_TEXT_MAX / 4 * 3)
@@ -77,18 +80,22 @@ static pea_err der_error(pea_error *why, const uint8_t *der, size_t len)
 {
     for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
         if (der_contains(der, len, algorithms[i].oid, algorithms[i].len))
-            return pea__errorf(why, PEA_E_UNSUPPORTED, "this is %s key, and X25519 is needed: openssl genpkey -algorithm X25519", algorithms[i].name);
+            return pea__errorf(why, PEA_E_UNSUPPORTED,
+                               "this is %s key, and X25519 is needed: openssl genpkey -algorithm X25519",
+                               algorithms[i].name);
     return pea__error(why, PEA_E_FORMAT, "this is no PKCS#8 X25519 key as openssl genpkey -algorithm X25519 writes it");
 }
 
 /* The base64 between the two lines of PEM. */
-static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *body, const char *end, pea_error *why)
+static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *body, const char *end,
+                        pea_error *why)
 {
     uint8_t der[DER_MAX];
     size_t len = 0;
     const char *stop = body;
     pea_err err = PEA_OK;
-    int bad = sodium_base642bin(der, sizeof der, body, (size_t)(end - body), "\r\n", &len, &stop, sodium_base64_VARIANT_ORIGINAL);
+    int bad = sodium_base642bin(der, sizeof der, body, (size_t)(end - body), "\r\n", &len, &stop,
+                                sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end)
         err = text_error(why, PEA_E_FORMAT, text, stop, "the base64 between the BEGIN and END lines is broken");
     else if (len != DER_BYTES || sodium_memcmp(der, der_prefix, sizeof der_prefix) != 0)
@@ -102,14 +109,17 @@ static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
 static pea_err label_error(pea_error *why, const char *text, const char *at, const char *label, size_t len)
 {
     if (len == 21 && memcmp(label, "ENCRYPTED PRIVATE KEY", 21) == 0)
-        return text_error(why, PEA_E_UNSUPPORTED, text, at, "this key is encrypted: write it in the clear with openssl pkey -in FILE -out NEW");
+        return text_error(why, PEA_E_UNSUPPORTED, text, at,
+                          "this key is encrypted: write it in the clear with openssl pkey -in FILE -out NEW");
     if (len == 10 && memcmp(label, "PUBLIC KEY", 10) == 0)
         return text_error(why, PEA_E_FORMAT, text, at, "this is a public key, and the private one is needed");
-    return text_error(why, PEA_E_UNSUPPORTED, text, at, "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
+    return text_error(why, PEA_E_UNSUPPORTED, text, at,
+                      "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
 }
 
 /* `at` is where BEGIN stands, `end` where the last line ends. */
-static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end, pea_error *why)
+static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end,
+                        pea_error *why)
 {
     const char *label = at + strlen(BEGIN);
     const char *label_end = find(label, end, DASHES);
@@ -127,15 +137,18 @@ static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
     return read_der(secret, text, body, body_end, why);
 }
 
-static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end, pea_error *why)
+static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end,
+                           pea_error *why)
 {
     uint8_t key[PEA_KEY_BYTES];
     size_t len = 0;
     const char *stop = at;
     pea_err err = PEA_OK;
-    int bad = sodium_base642bin(key, sizeof key, at, (size_t)(end - at), NULL, &len, &stop, sodium_base64_VARIANT_ORIGINAL);
+    int bad =
+        sodium_base642bin(key, sizeof key, at, (size_t)(end - at), NULL, &len, &stop, sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end || len != sizeof key)
-        err = text_error(why, PEA_E_FORMAT, text, at, "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
+        err = text_error(why, PEA_E_FORMAT, text, at,
+                         "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
     else
         memcpy(secret, key, sizeof key);
     sodium_memzero(key, sizeof key);
@@ -181,10 +194,12 @@ static pea_err check_file(const struct stat *st, const char *path, pea_error *wh
     if (!S_ISREG(st->st_mode))
         return pea__errorf(why, PEA_E_PERMISSION, "%s: not a regular file", path);
     if (st->st_uid != geteuid() && st->st_uid != 0)
-        return pea__errorf(why, PEA_E_PERMISSION, "%s: belongs to user %lu, neither to us nor to root: chown it", path, (unsigned long)st->st_uid);
+        return pea__errorf(why, PEA_E_PERMISSION, "%s: belongs to user %lu, neither to us nor to root: chown it", path,
+                           (unsigned long)st->st_uid);
     mode_t forbidden = S_IRWXO | S_IWGRP | S_IXGRP | (st->st_uid == 0 ? 0 : S_IRGRP);
     if ((st->st_mode & forbidden) != 0)
-        return pea__errorf(why, PEA_E_PERMISSION, "%s: mode %04o lets others touch the secret key: chmod 600 it", path, (unsigned)(st->st_mode & 07777));
+        return pea__errorf(why, PEA_E_PERMISSION, "%s: mode %04o lets others touch the secret key: chmod 600 it", path,
+                           (unsigned)(st->st_mode & 07777));
     return PEA_OK;
 }
 
@@ -286,7 +301,8 @@ static pea_err sync_folder(const char *path, pea_error *why)
     return err;
 }
 
-/* Writes `text` to a new file beside `path`, and only when it is whole and on the disk gives it that name: link() never overwrites. */
+/* Writes `text` to a new file beside `path`, and only when it is whole and on the disk gives it that name: link() never
+ * overwrites. */
 static pea_err write_file(const char *path, const char *temporary, const char *text, size_t len, pea_error *why)
 {
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
@@ -296,8 +312,9 @@ static pea_err write_file(const char *path, const char *temporary, const char *t
     if (close(fd) != 0 && err == PEA_OK)
         err = pea__error_sys(why, errno, path);
     if (err == PEA_OK && link(temporary, path) != 0)
-        err = errno == EEXIST ? pea__errorf(why, PEA_E_EXISTS, "%s: exists already, and keys are never overwritten", path)
-                              : pea__error_sys(why, errno, path);
+        err = errno == EEXIST
+                  ? pea__errorf(why, PEA_E_EXISTS, "%s: exists already, and keys are never overwritten", path)
+                  : pea__error_sys(why, errno, path);
     (void)unlink(temporary);
     return err;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to trust, by public key: rules for single ids, an explicit "anybody", and a callback for the rest. Deny wins, and who is not named is refused.
- * The trust and its policy are one object with one count of references. Files of rules are not read here. */
+/* Whom to trust, by public key: rules for single ids, an explicit "anybody", and a callback for the rest. Deny wins,
+ * and who is not named is refused. The trust and its policy are one object with one count of references. Files of rules
+ * are not read here. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -117,7 +118,8 @@ static pea_err refuse(pea_reason *why, const char *text)
     return PEA_E_REFUSED;
 }
 
-static pea_err trust_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket, pea_reason *why)
+static pea_err trust_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
+                           pea_reason *why)
 {
     pea_trust *t = self;
     if (peer->kind == PEA_PEER_NONE)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* X25519 as the rest of secure/ wants it: every multiplication counted, zero results and keys with two names refused. The arithmetic is libsodium's. */
+/* X25519 as the rest of secure/ wants it: every multiplication counted, zero results and keys with two names refused.
+ * The arithmetic is libsodium's. */
 #include <sodium.h>
 
 #include "err_priv.h"
@@ -13,7 +14,8 @@ atomic_uint_fast64_t pea__x25519_count;
 pea_err pea__secure_init(pea_error *why)
 {
     if (sodium_init() < 0)
-        return pea__error(why, PEA_E_UNSUPPORTED, "libsodium cannot be initialised: this system gives it no randomness");
+        return pea__error(why, PEA_E_UNSUPPORTED,
+                          "libsodium cannot be initialised: this system gives it no randomness");
     return PEA_OK;
 }
 
@@ -23,7 +25,8 @@ pea_err pea__x25519_public(uint8_t public_key[PEA_KEY_BYTES], const uint8_t secr
     return crypto_scalarmult_base(public_key, secret) == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
-pea_err pea__x25519(uint8_t shared[PEA_KEY_BYTES], const uint8_t secret[PEA_KEY_BYTES], const uint8_t public_key[PEA_KEY_BYTES])
+pea_err pea__x25519(uint8_t shared[PEA_KEY_BYTES], const uint8_t secret[PEA_KEY_BYTES],
+                    const uint8_t public_key[PEA_KEY_BYTES])
 {
     atomic_fetch_add_explicit(&pea__x25519_count, 1, memory_order_relaxed);
     if (crypto_scalarmult(shared, secret, public_key) != 0 || sodium_is_zero(shared, PEA_KEY_BYTES))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A length field before each message: 1 to 8 bytes, either byte order, at an offset, with an adjustment and a maximum. */
+/* A length field before each message: 1 to 8 bytes, either byte order, at an offset, with an adjustment and a
+ * maximum. */
 #include <string.h>
 
 #include "../buf_priv.h"

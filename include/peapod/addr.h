@@ -15,12 +15,12 @@ typedef enum pea_family { PEA_ADDR_NONE = 0, PEA_ADDR_IPV4 = 4, PEA_ADDR_IPV6 = 
 
 /* A value: copy it freely. Compare by pea_addr_equal(). */
 typedef struct pea_addr {
-    uint8_t family;    /* pea_family */
-    uint8_t path_len;  /* Unix: bytes of `path`; 0: unnamed. A first byte of 0 is the abstract namespace */
-    uint16_t port;     /* host order */
-    uint32_t scope;    /* IPv6 zone index of a link-local address, else 0 */
+    uint8_t family;   /* pea_family */
+    uint8_t path_len; /* Unix: bytes of `path`; 0: unnamed. A first byte of 0 is the abstract namespace */
+    uint16_t port;    /* host order */
+    uint32_t scope;   /* IPv6 zone index of a link-local address, else 0 */
     union {
-        uint8_t ip[16]; /* network order; IPv4 takes the first four bytes */
+        uint8_t ip[16];                   /* network order; IPv4 takes the first four bytes */
         char path[PEA_UNIX_PATH_MAX + 1]; /* terminated */
     } u;
 } pea_addr;
@@ -31,7 +31,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_addr_parse(pea_addr *addr, const char *text, 
 
 #define PEA_ADDR_TEXT_BYTES 128
 
-/* The text that pea_addr_parse() takes; "unix:" for an unnamed Unix address, "none" for no address. Bytes of a path that do not print are escaped. Returns dst. Any thread. */
+/* The text that pea_addr_parse() takes; "unix:" for an unnamed Unix address, "none" for no address. Bytes of a path
+ * that do not print are escaped. Returns dst. Any thread. */
 PEA_API char *pea_addr_format(const pea_addr *addr, char dst[PEA_ADDR_TEXT_BYTES]);
 
 /* Same family, address, port and scope. Any thread. */

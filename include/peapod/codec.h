@@ -13,7 +13,7 @@ extern "C" {
 typedef enum pea_side { PEA_INITIATOR = 0, PEA_RESPONDER = 1 } pea_side;
 
 #define PEA_CODEC_VERSION 1u
-#define PEA_MARK_MAX 16 /* bytes before or after a payload: the longest built-in header is 8 + 8 of an offset */
+#define PEA_MARK_MAX 16u /* bytes before or after a payload: the longest built-in header is 8 + 8 of an offset */
 
 /* Where a message lies. */
 typedef struct pea_frame {

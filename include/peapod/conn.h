@@ -35,13 +35,14 @@ PEA_API void pea_conn_close(pea_conn *conn, uint16_t code, const char *text);
 /* Drops the connection at once, with what is queued. on_disconnect follows, from the loop, not from inside this call. */
 PEA_API void pea_conn_abort(pea_conn *conn);
 
-/* No more messages from this side; the peer's still come (its node wants half_close). PEA_OK | PEA_E_STATE | PEA_E_UNSUPPORTED */
+/* No more messages from this side; the peer's still come (its node wants half_close). PEA_OK | PEA_E_STATE | PEA_E_UNSUPPORTED | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_conn_end(pea_conn *conn);
 
 /* Stops and restarts reading; no on_message after pause returned. TCP slows the peer down. */
 PEA_API void pea_conn_pause(pea_conn *conn);
 PEA_API void pea_conn_resume(pea_conn *conn);
 
+/* What a connection is. */
 PEA_API uint64_t pea_conn_id(const pea_conn *conn); /* unique in its runtime, never 0, never used again */
 PEA_API pea_node *pea_conn_node(const pea_conn *conn);
 PEA_API pea_side pea_conn_side(const pea_conn *conn); /* who dialled: PEA_INITIATOR is us */
@@ -65,6 +66,7 @@ typedef struct pea_conn_info {
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* bytes as on the wire */
 } pea_conn_info;
 
+/* Fills in `*info` as of now. */
 PEA_API void pea_conn_snapshot(const pea_conn *conn, pea_conn_info *info);
 
 #ifdef __cplusplus

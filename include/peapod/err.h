@@ -62,12 +62,13 @@ PEA_API const char *pea_err_name(pea_err err);
 
 #define PEA_ERROR_TEXT_BYTES 256
 
-/* Why a constructor or loader failed. The caller owns it; the callee fills it only when it fails. Any `pea_error *` may be NULL. */
+/* Why a constructor or loader failed. The caller owns it; the callee fills it only when it fails. Any
+ * `pea_error *` may be NULL. */
 typedef struct pea_error {
     pea_err code;
-    int sys;         /* errno where the operating system refused, else 0 */
-    uint32_t line;   /* of the file or text, from 1; 0: none */
-    uint32_t column; /* in bytes, from 1; 0: none */
+    int sys;                         /* errno where the operating system refused, else 0 */
+    uint32_t line;                   /* of the file or text, from 1; 0: none */
+    uint32_t column;                 /* in bytes, from 1; 0: none */
     char text[PEA_ERROR_TEXT_BYTES]; /* a sentence that names what was wrong and says what to do */
 } pea_error;
 
@@ -81,7 +82,7 @@ typedef enum pea_origin {
     PEA_BY_HANDSHAKE, /* a stage or the opening of the channel failed */
     PEA_BY_POLICY,    /* policy, expectation or admission */
     PEA_BY_TIMEOUT,
-    PEA_BY_SHUTDOWN   /* pea_node_shutdown() */
+    PEA_BY_SHUTDOWN /* pea_node_shutdown() */
 } pea_origin;
 
 /* The origin's lower-case name, "peer". Any thread. */
@@ -107,7 +108,8 @@ typedef enum pea_code {
     PEA_CODE_NETWORK = 12
 } pea_code;
 
-/* The name of a code of ours, "DENIED", whatever its permanent bit; "APPLICATION" for an application's; "UNKNOWN". Any thread. */
+/* The name of a code of ours, "DENIED", whatever its permanent bit; "APPLICATION" for an application's;
+ * "UNKNOWN". Any thread. */
 PEA_API const char *pea_code_name(uint16_t code);
 
 #define PEA_TEXT_MAX 256 /* bytes of the text beside a code: a sentence, not a page */
@@ -115,21 +117,22 @@ PEA_API const char *pea_code_name(uint16_t code);
 /* Why a connection, or the attempt at one, ended. */
 typedef struct pea_reason {
     pea_origin origin;
-    pea_err err;       /* PEA_OK: an orderly end */
-    int sys;           /* errno, or 0 */
-    uint16_t code;     /* what was said in REJECT or CLOSE, by the origin's side; 0 where nothing was said */
-    const char *stage; /* the handshake stage that failed; NULL outside of stages. Static: never freed */
+    pea_err err;                 /* PEA_OK: an orderly end */
+    int sys;                     /* errno, or 0 */
+    uint16_t code;               /* what was said in REJECT or CLOSE, by the origin's side; 0 where nothing was said */
+    const char *stage;           /* the handshake stage that failed; NULL outside of stages. Static: never freed */
     char text[PEA_TEXT_MAX + 1]; /* a sentence. A peer's words are checked UTF-8, not escaped: see pea_text_escape() */
 } pea_reason;
 
-/* Copies `text` (len bytes) to `dst` with control characters, backslashes and bytes beyond ASCII escaped (\n, \\, \x1b), always terminated.
- * Whatever a peer said goes through here before a person sees it. Returns the characters written, at most size - 1; what does not fit is left out whole.
- * Any thread. */
+/* Copies `text` (len bytes) to `dst` with control characters, backslashes and bytes beyond ASCII escaped (\n, \\,
+ * \x1b), always terminated. Whatever a peer said goes through here before a person sees it. Returns the characters
+ * written, at most size - 1; what does not fit is left out whole. Any thread. */
 PEA_API size_t pea_text_escape(const char *text, size_t len, char *dst, size_t size);
 
 #define PEA_REASON_TEXT_BYTES 512
 
-/* Writes a reason as one line for people, peer's words escaped: "handshake: noise: authentication failed". Returns dst. Any thread. */
+/* Writes a reason as one line for people, peer's words escaped: "handshake: noise: authentication failed".
+ * Returns dst. Any thread. */
 PEA_API char *pea_reason_format(const pea_reason *reason, char dst[PEA_REASON_TEXT_BYTES]);
 
 #ifdef __cplusplus

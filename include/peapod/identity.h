@@ -18,7 +18,7 @@ typedef struct pea_identity pea_identity;
 /* A new random key pair. PEA_OK | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_generate(pea_identity **identity, pea_error *why);
 
-/* From 32 secret bytes (the caller wipes its own copy). PEA_OK | PEA_E_NOMEM | PEA_E_INVALID: its public key would be zero */
+/* From 32 secret bytes (the caller wipes its own copy). PEA_OK | PEA_E_NOMEM | PEA_E_INVALID: it is all zero, or its public key would be */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_from_secret(pea_identity **identity, const uint8_t secret[PEA_KEY_BYTES], pea_error *why);
 
 /* From the text of a key file: PKCS#8 PEM (RFC 8410, as `openssl genpkey -algorithm X25519` writes) or the one base64 line of `wg genkey`.

@@ -25,7 +25,8 @@ typedef struct pea_log_line {
 /* Called on the thread that has something to say; must not call back into the library. */
 typedef void (*pea_log_fn)(const pea_log_line *line, void *arg);
 
-/* A ready-made log function: one line to stderr, "peapod: warning: node 3, connection 7, 127.0.0.1:4711: text". arg is unused. */
+/* A ready-made log function: one line to stderr, "peapod: warning: node 3, connection 7, 127.0.0.1:4711:
+ * text". arg is unused. */
 PEA_API void pea_log_stderr(const pea_log_line *line, void *arg);
 
 /* "error", "warning", "info", "debug". Any thread. */

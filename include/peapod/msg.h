@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A message in shared memory: reference-counted, never changed once made, so that many connections and threads can hold it at once. */
+/* A message in shared memory: reference-counted, never changed once made, so that many connections and threads
+ * can hold it at once. */
 #ifndef PEAPOD_MSG_H
 #define PEAPOD_MSG_H
 

@@ -70,6 +70,7 @@ PEA_API PEA_MUST_CHECK pea_err pea_node_new(pea_node **node, pea_runtime *runtim
  * takes effect at the end of the round. NULL is allowed. */
 PEA_API void pea_node_free(pea_node *node);
 
+/* The name, the user pointer and the runtime that it was made with. Good until pea_node_free(). */
 PEA_API const char *pea_node_name(const pea_node *node);
 PEA_API void *pea_node_user(const pea_node *node);
 PEA_API pea_runtime *pea_node_runtime(const pea_node *node);
@@ -125,10 +126,11 @@ typedef struct pea_counts {
     uint64_t refused;     /* sockets turned away by limits or on_accept, ever */
 } pea_counts;
 
+/* Fills in `*counts` as of now. */
 PEA_API void pea_node_counts(const pea_node *node, pea_counts *counts);
 
 /* Stops listening and dialling, tells every peer SHUTDOWN, flushes, and at deadline_ms (0: linger) aborts what is left. on_done(arg) is called once, from the loop, after
- * the last on_disconnect. A second call only shortens the deadline; its on_done is called too. May be NULL. PEA_OK | PEA_E_NOMEM */
+ * the last on_disconnect. A second call only shortens the deadline; its on_done is called too. May be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg);
 
 #ifdef __cplusplus

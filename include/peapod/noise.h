@@ -40,7 +40,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_noise_new(pea_noise **noise, pea_side side, c
 /* Wipes and frees, in any state. NULL is allowed. */
 PEA_API void pea_noise_free(pea_noise *noise);
 
-/* Whose turn it is: PEA_MORE: read the peer's message | PEA_AGAIN: write ours | PEA_DONE: call pea_noise_split() | < 0: the sticky error of a write */
+/* Whose turn it is: PEA_MORE: read the peer's message | PEA_AGAIN: write ours | PEA_DONE: call pea_noise_split()
+ * | PEA_E_STATE: it was called | another < 0: the sticky error of a write */
 PEA_API pea_err pea_noise_turn(const pea_noise *noise);
 
 /* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) | PEA_E_TOO_BIG | PEA_E_CRYPTO (a low-order

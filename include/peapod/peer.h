@@ -37,7 +37,8 @@ PEA_API bool pea_peer_equal(const pea_peer *a, const pea_peer *b);
 PEA_API char *pea_peer_format(const pea_peer *peer, char dst[PEA_PEER_TEXT_BYTES]);
 
 /* Parses what pea_peer_format() writes, but "none". Name and role become empty.
- * PEA_OK | PEA_E_FORMAT with a sentence. `peer` is written only on success. Whether a Noise key is canonical is secure/'s to say. Any thread. */
+ * PEA_OK | PEA_E_FORMAT with a sentence. `peer` is written only on success. Whether a Noise key is canonical is
+ * secure/'s to say. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_peer_parse(pea_peer *peer, const char *text, pea_error *why);
 
 #ifdef __cplusplus

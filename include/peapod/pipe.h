@@ -111,6 +111,7 @@ PEA_API int64_t pea_pipe_partial_since(const pea_pipe *pipe);
 
 typedef enum pea_state { PEA_DIALING = 0, PEA_HANDSHAKING, PEA_OPENING, PEA_READY, PEA_CLOSING, PEA_CLOSED } pea_state;
 
+/* Where in its life the pipe is (never PEA_DIALING), and which side it plays. */
 PEA_API pea_state pea_pipe_state(const pea_pipe *pipe);
 PEA_API pea_side pea_pipe_side(const pea_pipe *pipe);
 

@@ -11,7 +11,8 @@
 extern "C" {
 #endif
 
-/* Names one wait of one connection, by value: keep it, give it to another thread. It outlives what it names: a late or second answer is PEA_E_STALE. */
+/* Names one wait of one connection, by value: keep it, give it to another thread. It outlives what it names: a late or
+ * second answer is PEA_E_STALE. */
 typedef struct pea_ticket {
     uint64_t runtime; /* 0: a pipe without one */
     uint64_t conn;
@@ -23,15 +24,21 @@ typedef struct pea_ticket {
 typedef struct pea_policy_ops {
     uint32_t version; /* PEA_POLICY_VERSION */
     const char *name;
-    /* May this peer, seen from this side, connect now? `from` may be NULL (a pipe without addresses). It may fill in peer->name and peer->role by its rule.
-     * PEA_OK | PEA_WAIT (answer by the ticket: PEA_OK or < 0) | < 0 with why->text filled in for our own log; the peer is told only DENIED.
-     * On the connection's thread; several threads may be in it at once. */
-    pea_err (*check)(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket, pea_reason *why);
-    /* A number that changes whenever an answer of check() may have changed. Any thread. May be NULL: answers never change. */
+    /* May this peer, seen from this side, connect now? `from` may be NULL (a pipe without addresses). It may fill in
+     * peer->name and peer->role by its rule.
+     * PEA_OK | PEA_WAIT (answer by the ticket:
+     * PEA_OK or < 0) | < 0 with why->text filled in for our own log; the peer is told only DENIED. On the connection's
+     * thread; several threads may be in it at once. */
+    pea_err (*check)(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
+                     pea_reason *why);
+    /* A number that changes whenever an answer of check() may have changed. Any thread. May be NULL:
+     * answers never change. */
     uint64_t (*generation)(void *self);
-    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. The runtime owns timer and watches. May be NULL. */
+    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. The runtime owns
+     * timer and watches. May be NULL. */
     int64_t (*tick)(void *self, int64_t wall_ms);
-    /* Asks for changed(arg), on any thread, whenever the generation changes, so that nodes judge live connections again; changed NULL: stop those of `arg`.
+    /* Asks for changed(arg), on any thread, whenever the generation changes, so that nodes judge live connections
+     * again; changed NULL: stop those of `arg`.
      * PEA_OK | < 0. May be NULL. */
     pea_err (*watch)(void *self, void (*changed)(void *arg), void *arg);
     void (*destroy)(void *self); /* may be NULL */
@@ -40,8 +47,9 @@ typedef struct pea_policy_ops {
 /* A policy: reference-counted, shared by nodes, pipes and threads. */
 typedef struct pea_policy pea_policy;
 
-/* A policy of the user's own; destroy(self) is called when the last reference goes. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (no check(), or the version
- * is unknown); after an error destroy() was not called. Any thread. */
+/* A policy of the user's own; destroy(self) is called when the last reference goes.
+ * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (no check(), or the version is unknown); after an error destroy() was
+ * not called. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_policy_new(pea_policy **policy, const pea_policy_ops *ops, void *self);
 
 /* One more reference; returns policy. Any thread. */

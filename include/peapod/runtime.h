@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the connections of many nodes share: the loop, its timers, buffers and limits; and the calls that any thread may make. */
+/* What the connections of many nodes share: the loop, its timers, buffers and limits; and the calls that
+ * any thread may make. */
 #ifndef PEAPOD_RUNTIME_H
 #define PEAPOD_RUNTIME_H
 
@@ -17,32 +18,43 @@ extern "C" {
 #define PEA_UNLIMITED 0xFFFFFFFFu /* as a number: no limit */
 
 /* The threading rule of the whole library:
- *   Every connection belongs to one loop thread for life. Its callbacks run there, and pea_conn_* and pea_node_* may be called there only.
+ * Every connection belongs to one loop thread for life. Its callbacks run there, and pea_conn_* and pea_node_* may
+ * be called there only.
  *   From anywhere else there is one family, pea_post_*: by id, through the owner's bounded mailbox. */
 typedef struct pea_runtime pea_runtime;
 
 typedef struct pea_runtime_opts {
-    size_t size;               /* set by PEA_RUNTIME */
-    struct ev_loop *loop;      /* the caller's, and required: it must outlive the runtime and be run by the thread that uses it */
-    uint64_t memory_limit;     /* bytes that all connections' buffers may hold before new connections are refused; 0: 1 GiB */
-    uint32_t mailbox_bytes;    /* most that pea_post_* may queue; 0: 16 MiB */
-    pea_log_fn log;            /* NULL: silent */
+    size_t size; /* set by PEA_RUNTIME */
+    /* the caller's, and required: it must outlive the runtime and be run by the thread that uses it */
+    struct ev_loop *loop;
+    /* bytes that all connections' buffers may hold before new connections are refused; 0: 1 GiB */
+    uint64_t memory_limit;
+    uint32_t mailbox_bytes; /* most that pea_post_* may queue; 0: 16 MiB */
+    pea_log_fn log;         /* NULL: silent */
     void *log_arg;
-    pea_log_level log_level;   /* the most talkative level wanted; 0: PEA_LOG_INFO */
+    pea_log_level log_level; /* the most talkative level wanted; 0: PEA_LOG_INFO */
 } pea_runtime_opts;
 
 #define PEA_RUNTIME(...) (&(pea_runtime_opts){.size = sizeof(pea_runtime_opts), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_RUNTIME_INIT {sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0)}
+#define PEA_RUNTIME_INIT                                                            \
+    {                                                                               \
+        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0) \
+    }
 #else
-#define PEA_RUNTIME_INIT {sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0}
+#define PEA_RUNTIME_INIT                                                   \
+    {                                                                      \
+        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0 \
+    }
 #endif
 
-/* A runtime on the caller's loop. Its timers and mailbox do not keep the loop alive; listeners, dials and connections do.
+/* A runtime on the caller's loop. Its timers and mailbox do not keep the loop alive; listeners,
+ * dials and connections do.
  * PEA_OK | PEA_E_INVALID with a sentence | PEA_E_NOMEM | PEA_E_SYS. On the loop's thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea_error *why);
 
-/* Frees a runtime whose nodes are all freed. PEA_OK | PEA_E_STATE: nodes are left, nothing was done | PEA_E_FORKED. NULL is allowed. On the loop's thread. */
+/* Frees a runtime whose nodes are all freed.
+ * PEA_OK | PEA_E_STATE: nodes are left, nothing was done | PEA_E_FORKED. NULL is allowed. On the loop's thread. */
 PEA_API pea_err pea_runtime_free(pea_runtime *runtime);
 
 /* Bytes of buffers in use by connections now. On the loop's thread. */
@@ -51,14 +63,18 @@ PEA_API uint64_t pea_runtime_memory(const pea_runtime *runtime);
 /* ---- Any thread ---- */
 
 /* Answers a ticket of a stage or policy that said PEA_WAIT: PEA_OK lets it go on, an error refuses.
- * PEA_OK: on its way (should the connection have ended by then, nothing happens) | PEA_E_STALE: no such runtime any more | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED */
+ * PEA_OK: on its way (should the connection have ended by then, nothing happens) | PEA_E_STALE: no such runtime any
+ * more | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_post_resume(pea_ticket ticket, pea_err verdict);
 
-/* As pea_conn_send_msg(): on_sent(arg, err) is called on the connection's thread exactly once if PEA_OK was returned, with PEA_E_STALE where the
- * connection is gone. PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
-PEA_API PEA_MUST_CHECK pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err), void *arg);
+/* As pea_conn_send_msg(): on_sent(arg, err) is called on the connection's thread exactly once if PEA_OK was returned,
+ * with PEA_E_STALE where the connection is gone.
+ * PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
+PEA_API PEA_MUST_CHECK pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg,
+                                             void (*on_sent)(void *arg, pea_err err), void *arg);
 
-/* As pea_conn_close(). PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
+/* As pea_conn_close().
+ * PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
 PEA_API PEA_MUST_CHECK pea_err pea_post_close(pea_runtime *runtime, uint64_t conn, uint16_t code, const char *text);
 
 #ifdef __cplusplus

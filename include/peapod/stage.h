@@ -41,6 +41,7 @@ typedef struct pea_stage_ops {
 
 /* ---- What a stage may ask of its connection; on the connection's thread, from start(), step() and yield() only ---- */
 
+/* Which side of the connection this is. */
 PEA_API pea_side pea_stage_side(const pea_stage_env *env);
 
 /* The peer's address; NULL where the pipe was given none. */

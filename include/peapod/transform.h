@@ -20,7 +20,7 @@ typedef enum pea_control {
 
 typedef enum pea_query {
     PEA_QUERY_BINDING = 1, /* out: at most 64 bytes that name this channel, the same on both sides; public. `*out_len` is what was written */
-    PEA_QUERY_EXPORT = 2,  /* in: label and context; out: secret bytes, as many as asked */
+    PEA_QUERY_EXPORT = 2,  /* in: a label, then a zero byte and a context if needed; out: secret bytes, *len of them */
     PEA_QUERY_CIPHER = 3,  /* out: the suite's name, not terminated */
     PEA_QUERY_ALPN = 4     /* out: the application protocol, not terminated */
 } pea_query;

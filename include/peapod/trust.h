@@ -38,7 +38,8 @@ PEA_API void pea_trust_any(pea_trust *trust);
  * PEA_OK: allowed | PEA_WAIT: the answer comes by pea_post_resume() or pea_pipe_resume() with this ticket | < 0: refused */
 typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket);
 
-/* NULL takes it away. After it returned, no new call of the earlier one begins. */
+/* NULL takes it away. After it returned, the earlier one is not taken up again; a call on another thread that had
+ * taken it up may still run. */
 PEA_API void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg);
 
 /* The policy of these rules, for PEA_NODE and PEA_PIPE. It belongs to the trust and lives as long; who keeps it takes a reference. Never NULL. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The two AEADs of Noise section 12, with its nonces. Which library does the work is decided here and nowhere else; what a nonce may be is CipherState's to say. */
+/* The two AEADs of Noise section 12, with its nonces. Which library does the work is decided here and nowhere else;
+ * what a nonce may be is CipherState's to say. */
 #include <sodium.h>
 #include <string.h>
 
@@ -72,12 +73,13 @@ void pea__aead_expanded_free(pea__aead_expanded *expanded)
     pea__free(expanded);
 }
 
-static pea_err gcm_encrypt(const uint8_t *k, const pea__aead_expanded *expanded, const uint8_t *nonce, pea_span ad, const uint8_t *plain, size_t len,
-                           uint8_t *out)
+static pea_err gcm_encrypt(const uint8_t *k, const pea__aead_expanded *expanded, const uint8_t *nonce, pea_span ad,
+                           const uint8_t *plain, size_t len, uint8_t *out)
 {
     int failed;
     if (expanded != NULL)
-        failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, plain, len, ad.data, ad.len, NULL, nonce, gcm_state_const(expanded));
+        failed = crypto_aead_aes256gcm_encrypt_afternm(out, NULL, plain, len, ad.data, ad.len, NULL, nonce,
+                                                       gcm_state_const(expanded));
     else if (crypto_aead_aes256gcm_is_available() != 0)
         failed = crypto_aead_aes256gcm_encrypt(out, NULL, plain, len, ad.data, ad.len, NULL, nonce, k);
     else
@@ -85,12 +87,13 @@ static pea_err gcm_encrypt(const uint8_t *k, const pea__aead_expanded *expanded,
     return failed == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
-static pea_err gcm_decrypt(const uint8_t *k, const pea__aead_expanded *expanded, const uint8_t *nonce, pea_span ad, const uint8_t *cipher, size_t len,
-                           uint8_t *out)
+static pea_err gcm_decrypt(const uint8_t *k, const pea__aead_expanded *expanded, const uint8_t *nonce, pea_span ad,
+                           const uint8_t *cipher, size_t len, uint8_t *out)
 {
     int failed;
     if (expanded != NULL)
-        failed = crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, cipher, len, ad.data, ad.len, nonce, gcm_state_const(expanded));
+        failed = crypto_aead_aes256gcm_decrypt_afternm(out, NULL, NULL, cipher, len, ad.data, ad.len, nonce,
+                                                       gcm_state_const(expanded));
     else if (crypto_aead_aes256gcm_is_available() != 0)
         failed = crypto_aead_aes256gcm_decrypt(out, NULL, NULL, cipher, len, ad.data, ad.len, nonce, k);
     else
@@ -98,8 +101,8 @@ static pea_err gcm_decrypt(const uint8_t *k, const pea__aead_expanded *expanded,
     return failed == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
-pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
-                          const uint8_t *plain, size_t len, uint8_t *out)
+pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded,
+                          uint64_t n, pea_span ad, const uint8_t *plain, size_t len, uint8_t *out)
 {
     uint8_t nonce[NONCE_BYTES];
     make_nonce(aead, n, nonce);
@@ -109,8 +112,8 @@ pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES
     return failed == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
-pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
-                          const uint8_t *cipher, size_t len, uint8_t *out)
+pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded,
+                          uint64_t n, pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out)
 {
     if (len < PEA_NOISE_TAG_BYTES)
         return PEA_E_CRYPTO;
@@ -143,19 +146,20 @@ static EVP_CIPHER_CTX *libcrypto_begin(const uint8_t *k, const uint8_t *nonce, p
     return NULL;
 }
 
-pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *plain, size_t len,
-                                   uint8_t *out)
+pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
+                                   const uint8_t *plain, size_t len, uint8_t *out)
 {
     EVP_CIPHER_CTX *ctx = libcrypto_begin(k, nonce, ad, len, 1);
     int n = 0;
-    bool good = ctx != NULL && (len == 0 || EVP_CipherUpdate(ctx, out, &n, plain, (int)len) == 1) && EVP_CipherFinal_ex(ctx, out + len, &n) == 1 &&
+    bool good = ctx != NULL && (len == 0 || EVP_CipherUpdate(ctx, out, &n, plain, (int)len) == 1) &&
+                EVP_CipherFinal_ex(ctx, out + len, &n) == 1 &&
                 EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, (int)PEA_NOISE_TAG_BYTES, out + len) == 1;
     EVP_CIPHER_CTX_free(ctx); /* wipes the key */
     return good ? PEA_OK : PEA_E_CRYPTO;
 }
 
-pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *cipher, size_t len,
-                                   uint8_t *out)
+pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
+                                   const uint8_t *cipher, size_t len, uint8_t *out)
 {
     if (len < PEA_NOISE_TAG_BYTES)
         return PEA_E_CRYPTO;
@@ -165,7 +169,8 @@ pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const u
     EVP_CIPHER_CTX *ctx = libcrypto_begin(k, nonce, ad, len, 0);
     int n = 0;
     bool good = ctx != NULL && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, (int)sizeof tag, tag) == 1 &&
-                (plain_len == 0 || EVP_CipherUpdate(ctx, out, &n, cipher, (int)plain_len) == 1) && EVP_CipherFinal_ex(ctx, rest, &n) == 1;
+                (plain_len == 0 || EVP_CipherUpdate(ctx, out, &n, cipher, (int)plain_len) == 1) &&
+                EVP_CipherFinal_ex(ctx, rest, &n) == 1;
     EVP_CIPHER_CTX_free(ctx);
     if (!good && plain_len > 0)
         sodium_memzero(out, plain_len); /* libcrypto decrypts before it knows the tag: nobody may see that */
@@ -179,15 +184,15 @@ bool pea__libcrypto_gcm_available(void)
     return false;
 }
 
-pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *plain, size_t len,
-                                   uint8_t *out)
+pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
+                                   const uint8_t *plain, size_t len, uint8_t *out)
 {
     (void)k, (void)nonce, (void)ad, (void)plain, (void)len, (void)out;
     return PEA_E_CRYPTO;
 }
 
-pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *cipher, size_t len,
-                                   uint8_t *out)
+pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
+                                   const uint8_t *cipher, size_t len, uint8_t *out)
 {
     (void)k, (void)nonce, (void)ad, (void)cipher, (void)len, (void)out;
     return PEA_E_CRYPTO;

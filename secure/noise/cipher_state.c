@@ -62,7 +62,8 @@ pea_err pea__rekey(pea__cipher_state *cs)
     /* REKEY(k): the first 32 bytes of ENCRYPT(k, maxnonce, zerolen, zeros). */
     static const uint8_t zeros[PEA__AEAD_KEY_BYTES];
     uint8_t out[PEA__AEAD_KEY_BYTES + PEA_NOISE_TAG_BYTES];
-    pea_err err = pea__aead_encrypt(cs->aead, cs->k, cs->expanded, NONCE_RESERVED, (pea_span){NULL, 0}, zeros, sizeof zeros, out);
+    pea_err err =
+        pea__aead_encrypt(cs->aead, cs->k, cs->expanded, NONCE_RESERVED, (pea_span){NULL, 0}, zeros, sizeof zeros, out);
     if (err == PEA_OK) {
         memcpy(cs->k, out, PEA__AEAD_KEY_BYTES);
         if (cs->expanded != NULL)

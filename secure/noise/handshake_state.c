@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Noise section 5.3: writes and reads handshake messages token by token, as the pattern says. Every message is worked on in a copy that is committed
- * at the end, so that one that fails has changed nothing. */
+/* Noise section 5.3: writes and reads handshake messages token by token, as the pattern says. Every message is worked
+ * on in a copy that is committed at the end, so that one that fails has changed nothing. */
 #include <sodium.h>
 #include <string.h>
 
@@ -20,8 +20,8 @@ static void mix_pre_messages(pea__handshake_state *hs)
     }
 }
 
-void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *protocol, pea_side side, pea_span prologue,
-                               const pea__handshake_keys *keys)
+void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *protocol, pea_side side,
+                               pea_span prologue, const pea__handshake_keys *keys)
 {
     memset(hs, 0, sizeof *hs);
     hs->protocol = *protocol;
@@ -81,7 +81,8 @@ static pea_err mix_token(pea__handshake_state *hs, pea__token token)
     return PEA_E_INVALID;
 }
 
-/* With a psk the ephemeral key enters the chaining key as well (section 9.2): a psk alone would lead to the same cipher key every time. */
+/* With a psk the ephemeral key enters the chaining key as well (section 9.2): else a psk alone would lead to the same
+ * cipher key every time. */
 static void mix_ephemeral(pea__handshake_state *hs, const uint8_t *key)
 {
     pea__mix_hash(&hs->ss, key, PEA_KEY_BYTES);
@@ -135,7 +136,7 @@ static pea_err write_tokens(pea__handshake_state *hs, pea_span payload, uint8_t 
     return pea__encrypt_and_hash(&hs->ss, payload.data, payload.len, out + at);
 }
 
-/* The most that a message with this payload can take: an encrypted static key, an ephemeral one, and the payload's tag. */
+/* The most that a message with this payload can take: an ephemeral key, an encrypted static one, the payload's tag. */
 static size_t message_room(size_t payload)
 {
     size_t keys = 2 * PEA_KEY_BYTES + 2 * PEA_NOISE_TAG_BYTES;
@@ -191,7 +192,7 @@ static pea_err read_s(pea__handshake_state *hs, pea_span *message)
     pea_err err = pea__decrypt_and_hash(&hs->ss, part, len, hs->rs);
     if (err != PEA_OK)
         return err;
-    /* Another encoding of the same point would be a second name for the same key. One of low order fails at the DH that follows. */
+    /* Another encoding of the same point would be a second name for one key. Low order fails at the DH that follows. */
     if (!pea__x25519_canonical(hs->rs))
         return PEA_E_CRYPTO;
     hs->has_rs = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The four hashes of Noise section 12, and HMAC and HKDF over any of them as section 4.3 defines them: libsodium has no HKDF before 1.0.19. */
+/* The four hashes of Noise section 12, and HMAC and HKDF over any of them as section 4.3 defines them: libsodium has no
+ * HKDF before 1.0.19. */
 #include <sodium.h>
 #include <string.h>
 
@@ -138,8 +139,8 @@ void pea__hmac(pea__hash_id hash, pea_span key, const pea_span *parts, size_t n,
     sodium_memzero(inner, sizeof inner);
 }
 
-void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX], uint8_t out2[PEA_NOISE_HASH_MAX],
-               uint8_t *out3)
+void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX],
+               uint8_t out2[PEA_NOISE_HASH_MAX], uint8_t *out3)
 {
     static const uint8_t one = 1, two = 2, three = 3;
     uint8_t temp_key[PEA_NOISE_HASH_MAX];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The public face of the engine (noise.h): checks what the caller gives, keeps whose turn it is, and remembers that a failed write ended it. */
+/* The public face of the engine (noise.h): checks what the caller gives, keeps whose turn it is, and remembers that a
+ * failed write ended it. */
 #include <sodium.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ static pea_err check_keys(const pea__protocol *protocol, pea_side side, const pe
     if (o->psk == NULL && protocol->psks != 0)
         return pea__error(why, PEA_E_INVALID, "this Noise pattern needs a psk of 32 bytes");
     if (o->psk != NULL && protocol->psks == 0)
-        return pea__error(why, PEA_E_INVALID, "there is a psk, but the Noise pattern has no psk modifier, as XXpsk3 has");
+        return pea__error(why, PEA_E_INVALID,
+                          "there is a psk, but the Noise pattern has no psk modifier, as XXpsk3 has");
     if (o->prologue.len > 0 && o->prologue.data == NULL)
         return pea__error(why, PEA_E_INVALID, "the prologue has a length, but no data");
     return PEA_OK;

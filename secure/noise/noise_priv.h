@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise engine's inside, in the terms of the specification (revision 34), whose section numbers stand beside each part.
- * The stage and everybody else use noise.h; tests look in here. */
+/* The Noise engine's inside, in the terms of the specification (revision 34), whose section numbers stand beside each
+ * part. The stage and everybody else use noise.h; tests look in here. */
 #ifndef PEAPOD_NOISE_PRIV_H
 #define PEAPOD_NOISE_PRIV_H
 
@@ -22,23 +22,29 @@ bool pea__hash_available(pea__hash_id hash);
 typedef struct pea__aead_expanded pea__aead_expanded;
 
 /* `*expanded` becomes NULL where there is nothing to expand. PEA_OK | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__aead_expand(pea__aead_expanded **expanded, pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES]);
+PEA_MUST_CHECK pea_err pea__aead_expand(pea__aead_expanded **expanded, pea__aead_id aead,
+                                        const uint8_t k[PEA__AEAD_KEY_BYTES]);
 void pea__aead_expanded_free(pea__aead_expanded *expanded); /* wipes; NULL is allowed */
 
-/* ENCRYPT(k, n, ad, plaintext): writes len + 16 bytes at `out`, which may be `plain` itself. `expanded` may be NULL. PEA_OK | PEA_E_CRYPTO (never with a good cipher) */
-PEA_MUST_CHECK pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded, uint64_t n,
-                                         pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
+/* ENCRYPT(k, n, ad, plaintext): writes len + 16 bytes at `out`, which may be `plain` itself. `expanded` may be NULL.
+ * PEA_OK | PEA_E_CRYPTO (never with a good cipher) */
+PEA_MUST_CHECK pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
+                                         const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
+                                         const uint8_t *plain, size_t len, uint8_t *out);
 
-/* DECRYPT(k, n, ad, ciphertext): writes len - 16 bytes at `out`, or none that mean anything. PEA_OK | PEA_E_CRYPTO: the tag is wrong, or there is none */
-PEA_MUST_CHECK pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const pea__aead_expanded *expanded, uint64_t n,
-                                         pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
+/* DECRYPT(k, n, ad, ciphertext): writes len - 16 bytes at `out`, or none that mean anything. PEA_OK | PEA_E_CRYPTO: the
+ * tag is wrong, or there is none */
+PEA_MUST_CHECK pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
+                                         const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
+                                         const uint8_t *cipher, size_t len, uint8_t *out);
 
-/* libcrypto's AES-256-GCM, for CPUs that libsodium has none for. Without PEAPOD_LIBCRYPTO it is not available and fails. Called directly by tests only. */
+/* libcrypto's AES-256-GCM, for CPUs that libsodium has none for. Without PEAPOD_LIBCRYPTO it is not available and
+ * fails. Called directly by tests only. */
 bool pea__libcrypto_gcm_available(void);
-PEA_MUST_CHECK pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *plain,
-                                                  size_t len, uint8_t *out);
-PEA_MUST_CHECK pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *cipher,
-                                                  size_t len, uint8_t *out);
+PEA_MUST_CHECK pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
+                                                  pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
+PEA_MUST_CHECK pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
+                                                  pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
 
 size_t pea__hash_len(pea__hash_id hash); /* HASHLEN: 32 or 64 */
 
@@ -48,9 +54,10 @@ void pea__hash(pea__hash_id hash, const pea_span *parts, size_t n, uint8_t out[P
 /* HMAC-HASH(key, parts), RFC 2104. */
 void pea__hmac(pea__hash_id hash, pea_span key, const pea_span *parts, size_t n, uint8_t out[PEA_NOISE_HASH_MAX]);
 
-/* HKDF(chaining_key, input_key_material, 2 or 3) of section 4.3; out3 may be NULL. Outputs may be the chaining key itself. */
-void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX], uint8_t out2[PEA_NOISE_HASH_MAX],
-               uint8_t *out3);
+/* HKDF(chaining_key, input_key_material, 2 or 3) of section 4.3; out3 may be NULL. Outputs may be the chaining key
+ * itself. */
+void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX],
+               uint8_t out2[PEA_NOISE_HASH_MAX], uint8_t *out3);
 
 /* ---- Patterns and names (sections 7 to 9) ---- */
 
@@ -65,7 +72,8 @@ typedef struct pea__pattern {
     const char *name;
     uint8_t pre_message[2][2]; /* by side: e, s; keys that the other side knows beforehand */
     uint8_t psk_allowed;       /* bit n: the modifier psk<n> has been checked against published vectors */
-    uint8_t messages[PEA__PATTERN_MESSAGES][PEA__PATTERN_TOKENS]; /* the initiator writes the first, then they alternate */
+    uint8_t messages[PEA__PATTERN_MESSAGES]
+                    [PEA__PATTERN_TOKENS]; /* the initiator writes the first, then they alternate */
 } pea__pattern;
 
 /* What a protocol's name says. */
@@ -92,9 +100,10 @@ bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side);
 
 /* ---- CipherState (section 5.1) ---- */
 
+/* A copy of it must not be used once either was wiped: they share `expanded`, which handshakes do not have. */
 typedef struct pea__cipher_state {
     uint64_t n;
-    pea__aead_expanded *expanded; /* owned; NULL in handshakes, whose keys are used once or twice. A copy of the struct must not outlive it */
+    pea__aead_expanded *expanded; /* NULL: each use expands the key for itself */
     pea__aead_id aead;
     bool has_key;
     uint8_t k[PEA__AEAD_KEY_BYTES];
@@ -109,11 +118,15 @@ PEA_MUST_CHECK pea_err pea__cipher_expand(pea__cipher_state *cs);
 /* Bytes that encryption adds: 16 with a key, else 0. */
 size_t pea__cipher_overhead(const pea__cipher_state *cs);
 
-/* EncryptWithAd: `out` takes len + overhead bytes and may be `plain`. PEA_OK | PEA_E_KEY_LIMIT: the nonces are used up | PEA_E_CRYPTO */
-PEA_MUST_CHECK pea_err pea__encrypt_with_ad(pea__cipher_state *cs, pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
+/* EncryptWithAd: `out` takes len + overhead bytes and may be `plain`.
+ * PEA_OK | PEA_E_KEY_LIMIT: the nonces are used up | PEA_E_CRYPTO */
+PEA_MUST_CHECK pea_err pea__encrypt_with_ad(pea__cipher_state *cs, pea_span ad, const uint8_t *plain, size_t len,
+                                            uint8_t *out);
 
-/* DecryptWithAd: `out` takes len - overhead bytes. A failure leaves the nonce alone. PEA_OK | PEA_E_KEY_LIMIT | PEA_E_CRYPTO */
-PEA_MUST_CHECK pea_err pea__decrypt_with_ad(pea__cipher_state *cs, pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
+/* DecryptWithAd: `out` takes len - overhead bytes. A failure leaves the nonce alone.
+ * PEA_OK | PEA_E_KEY_LIMIT | PEA_E_CRYPTO */
+PEA_MUST_CHECK pea_err pea__decrypt_with_ad(pea__cipher_state *cs, pea_span ad, const uint8_t *cipher, size_t len,
+                                            uint8_t *out);
 
 /* Rekey (section 11.3): a new key, the nonce as it was. PEA_OK | PEA_E_NOMEM | PEA_E_CRYPTO */
 PEA_MUST_CHECK pea_err pea__rekey(pea__cipher_state *cs);
@@ -138,7 +151,8 @@ PEA_MUST_CHECK pea_err pea__encrypt_and_hash(pea__symmetric_state *ss, const uin
 PEA_MUST_CHECK pea_err pea__decrypt_and_hash(pea__symmetric_state *ss, const uint8_t *cipher, size_t len, uint8_t *out);
 
 /* Split(): the initiator's sending key, the responder's, and a third output of the same HKDF: the exporter secret. */
-void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__cipher_state *c2, uint8_t exporter[PEA_NOISE_HASH_MAX]);
+void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__cipher_state *c2,
+                uint8_t exporter[PEA_NOISE_HASH_MAX]);
 
 /* ---- HandshakeState (section 5.3) ---- */
 
@@ -148,7 +162,7 @@ typedef struct pea__handshake_state {
     pea_side side;
     unsigned message; /* the next message's number, from 0 */
     bool has_rs;
-    bool fixed_e; /* tests: `e` was given, the token takes it as it is */
+    bool fixed_e;          /* tests: `e` was given, the token takes it as it is */
     const pea_identity *s; /* borrowed; NULL: none */
     uint8_t e[PEA_KEY_BYTES], e_public[PEA_KEY_BYTES];
     uint8_t rs[PEA_KEY_BYTES], re[PEA_KEY_BYTES];
@@ -162,8 +176,8 @@ typedef struct pea__handshake_keys {
 } pea__handshake_keys;
 
 /* Initialize(): whatever the pattern needs must be in `keys`. */
-void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *protocol, pea_side side, pea_span prologue,
-                               const pea__handshake_keys *keys);
+void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *protocol, pea_side side,
+                               pea_span prologue, const pea__handshake_keys *keys);
 
 /* Whose turn it is: PEA_AGAIN: ours, write | PEA_MORE: theirs, read | PEA_DONE: split */
 pea_err pea__handshake_turn(const pea__handshake_state *hs);
@@ -178,9 +192,12 @@ PEA_MUST_CHECK pea_err pea__handshake_read(pea__handshake_state *hs, pea_span me
 
 #define PEA__RECORD_HEADER_BYTES 2u
 #define PEA__RECORD_OVERHEAD (PEA__RECORD_HEADER_BYTES + PEA_NOISE_TAG_BYTES)
-#define PEA__RECORD_PLAIN (PEA_WRITE_MAX - PEA__RECORD_OVERHEAD)                /* of a stream's record: a write, filled */
-#define PEA__RECORD_MESSAGE (PEA_NOISE_MESSAGE_MAX - PEA_NOISE_TAG_BYTES)       /* of a record that is a message: what Noise allows */
-#define PEA__REKEY_EVERY (UINT64_C(1) << 20)                                    /* records of a direction: docs/wire.md */
+
+/* Plaintext of a stream's record: with its overhead it fills a write. Of one that is a message: what Noise allows. */
+#define PEA__RECORD_PLAIN (PEA_WRITE_MAX - PEA__RECORD_OVERHEAD)
+#define PEA__RECORD_MESSAGE (PEA_NOISE_MESSAGE_MAX - PEA_NOISE_TAG_BYTES)
+
+#define PEA__REKEY_EVERY (UINT64_C(1) << 20) /* records of a direction: docs/wire.md */
 
 typedef struct pea__record_opts {
     bool native;     /* rekeys */
@@ -188,11 +205,13 @@ typedef struct pea__record_opts {
 } pea__record_opts;
 
 /* What a finished handshake leaves. PEA_OK | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs, const pea__record_opts *opts);
+PEA_MUST_CHECK pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs,
+                                       const pea__record_opts *opts);
 
 /* ---- For tests. Not exported from the library. ---- */
 
-/* The ephemeral secret that the next `e` of this side uses instead of a random one: for published vectors, and nothing else. */
+/* The ephemeral secret that the next `e` of this side uses instead of a random one: for published vectors, and nothing
+ * else. */
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES]);
 
 /* The handshake inside. */

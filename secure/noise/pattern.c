@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Handshake patterns as a table (Noise section 7), and protocol names (section 8). A pattern is data: no code here knows what XX means. */
+/* Handshake patterns as a table (Noise section 7), and protocol names (section 8). A pattern is data: no code here
+ * knows what XX means. */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +25,8 @@ typedef struct choice {
 } choice;
 
 static const choice aeads[] = {{"ChaChaPoly", PEA__CHACHAPOLY}, {"AESGCM", PEA__AESGCM}};
-static const choice hashes[] = {{"SHA256", PEA__SHA256}, {"SHA512", PEA__SHA512}, {"BLAKE2b", PEA__BLAKE2B}, {"BLAKE2s", PEA__BLAKE2S}};
+static const choice hashes[] = {
+    {"SHA256", PEA__SHA256}, {"SHA512", PEA__SHA512}, {"BLAKE2b", PEA__BLAKE2B}, {"BLAKE2s", PEA__BLAKE2S}};
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define SHOWN 24 /* characters of a part that an error repeats */
@@ -37,7 +39,8 @@ static bool span_is(pea_span part, const char *name)
 static pea_err unsupported(pea_error *why, const char *what, pea_span part, const char *hint)
 {
     int shown = part.len < SHOWN ? (int)part.len : SHOWN;
-    return pea__errorf(why, PEA_E_UNSUPPORTED, "the %s \"%.*s\" is not supported: %s", what, shown, (const char *)part.data, hint);
+    return pea__errorf(why, PEA_E_UNSUPPORTED, "the %s \"%.*s\" is not supported: %s", what, shown,
+                       (const char *)part.data, hint);
 }
 
 /* Modifiers follow the pattern's name: psk0 to psk9, joined by '+'. */
@@ -46,8 +49,8 @@ static pea_err parse_modifiers(pea__protocol *protocol, pea_span rest, pea_error
     while (rest.len > 0) {
         const uint8_t *plus = memchr(rest.data, '+', rest.len);
         pea_span modifier = {rest.data, plus != NULL ? (size_t)(plus - rest.data) : rest.len};
-        if (modifier.len != 4 || memcmp(modifier.data, "psk", 3) != 0 || modifier.data[3] < '0' || modifier.data[3] > '7' ||
-            (protocol->pattern->psk_allowed & PSK(modifier.data[3] - '0')) == 0)
+        if (modifier.len != 4 || memcmp(modifier.data, "psk", 3) != 0 || modifier.data[3] < '0' ||
+            modifier.data[3] > '7' || (protocol->pattern->psk_allowed & PSK(modifier.data[3] - '0')) == 0)
             return unsupported(why, "pattern modifier", modifier, "this version has XX and XXpsk3");
         uint8_t bit = (uint8_t)PSK(modifier.data[3] - '0');
         if ((protocol->psks & bit) != 0)
@@ -111,14 +114,16 @@ pea_err pea__protocol_parse(pea__protocol *protocol, const char *name, pea_error
     for (const char *at = name;; at++) {
         size_t len = strcspn(at, "_");
         if (n == COUNT(parts) || len == 0)
-            return pea__error(why, PEA_E_FORMAT, "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
+            return pea__error(why, PEA_E_FORMAT,
+                              "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
         parts[n++] = (pea_span){(const uint8_t *)at, len};
         at += len;
         if (*at == '\0')
             break;
     }
     if (n != COUNT(parts) || !span_is(parts[0], "Noise"))
-        return pea__error(why, PEA_E_FORMAT, "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
+        return pea__error(why, PEA_E_FORMAT,
+                          "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
     pea__protocol p = {0};
     pea_err err = parse_pattern(&p, parts[1], why);
     if (err == PEA_OK)
@@ -143,8 +148,9 @@ size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL
     for (unsigned i = 0; i < 8 && len + 6 < sizeof modifiers; i++)
         if ((protocol->psks & PSK(i)) != 0)
             len += (size_t)snprintf(modifiers + len, sizeof modifiers - len, "%spsk%u", len > 0 ? "+" : "", i);
-    return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519_%s_%s", protocol->pattern->name, modifiers,
-                            name_of(aeads, COUNT(aeads), protocol->aead), name_of(hashes, COUNT(hashes), protocol->hash));
+    return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519_%s_%s", protocol->pattern->name,
+                            modifiers, name_of(aeads, COUNT(aeads), protocol->aead),
+                            name_of(hashes, COUNT(hashes), protocol->hash));
 }
 
 size_t pea__protocol_tokens(const pea__protocol *protocol, unsigned message, pea__token tokens[PEA__TOKENS_MAX])

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a Noise handshake leaves behind: the transform of a connection. Records of a 16-bit length and a ciphertext carry a stream, or one message each.
- * It sees buffers only; docs/wire.md says what lies in them. */
+/* What a Noise handshake leaves behind: the transform of a connection. Records of a 16-bit length and a ciphertext
+ * carry a stream, or one message each. It sees buffers only; docs/wire.md says what lies in them. */
 #include <sodium.h>
 #include <string.h>
 
@@ -15,17 +15,19 @@ _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
-    uint64_t rekeyed_send, rekeyed_receive; /* at which record last: a read that failed must not change the key a second time */
+    uint64_t rekeyed_send,
+        rekeyed_receive; /* at which record last: a read that failed must not change the key a second time */
     pea__protocol protocol;
     bool native, preserving;
     uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
     uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
 } record;
 
-/* Native mode changes the key before record k * 2^20 of a direction. The record's number is the nonce, which goes on. */
+/* Native mode changes the key before record k * 2^20 of a direction. A record's number is its nonce, which goes on. */
 static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, uint64_t *rekeyed)
 {
-    if (!r->native || cs->n % PEA__REKEY_EVERY != 0 || cs->n == *rekeyed) /* record 0 needs none: *rekeyed begins with 0 */
+    if (!r->native || cs->n % PEA__REKEY_EVERY != 0 ||
+        cs->n == *rekeyed) /* record 0 needs none: *rekeyed begins with 0 */
         return PEA_OK;
     pea_err err = pea__rekey(cs);
     if (err == PEA_OK)
@@ -169,7 +171,8 @@ static pea_err copy_out(const void *data, size_t data_len, void *out, size_t *le
     return PEA_OK;
 }
 
-/* HKDF-Expand of RFC 5869 with HMAC over the suite's hash: the exporter secret is the pseudorandom key, `info` is what the caller says. */
+/* HKDF-Expand of RFC 5869 with HMAC over the suite's hash: the exporter secret is the pseudorandom key, `info` is what
+ * the caller says. */
 static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_t len)
 {
     size_t hash_len = pea__hash_len(r->protocol.hash);

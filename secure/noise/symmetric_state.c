@@ -59,7 +59,8 @@ pea_err pea__decrypt_and_hash(pea__symmetric_state *ss, const uint8_t *cipher, s
     return err;
 }
 
-void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__cipher_state *c2, uint8_t exporter[PEA_NOISE_HASH_MAX])
+void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__cipher_state *c2,
+                uint8_t exporter[PEA_NOISE_HASH_MAX])
 {
     uint8_t temp_k1[PEA_NOISE_HASH_MAX], temp_k2[PEA_NOISE_HASH_MAX];
     pea__hkdf(ss->hash, ss->ck, (pea_span){NULL, 0}, temp_k1, temp_k2, exporter);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What every chain must keep, whatever its stages and transforms are: a conversation arrives however it is cut, nothing changed or missing goes unnoticed,
- * errors last, and memory that runs out breaks nothing. It knows implementations by their table only. */
+/* What every chain must keep, whatever its stages and transforms are: a conversation arrives however it is cut,
+ * nothing changed or missing goes unnoticed, errors last, and memory that runs out breaks nothing. It knows
+ * implementations by their table only. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,7 +38,8 @@ static void talk_build(talk *t, const chain_case *what)
         t->ends.set_link(t->ends.arg, &t->link);
 }
 
-/* Makes the pipes; with `script` they say three messages each, and the initiator closes once it has heard all. PEA_OK | PEA_E_NOMEM */
+/* Makes the pipes; with `script` they say three messages each, and the initiator closes once it has heard all.
+ * PEA_OK | PEA_E_NOMEM */
 static pea_err talk_start(talk *t, const pea_span script[2][N_MESSAGES])
 {
     size_t bytes = 0;
@@ -139,7 +141,8 @@ static void whole(void **state)
     link_run(&t.link);
     check_orderly(&t);
     /* Somebody got messages in the very read that brought the end of the handshake. */
-    bool silent = t.link.party[0].ready_at + t.link.party[1].ready_at == 0; /* a foreign chain without stages has no handshake */
+    /* a foreign chain without stages has no handshake */
+    bool silent = t.link.party[0].ready_at + t.link.party[1].ready_at == 0;
     assert_true(silent || t.link.party[0].data_with_handshake || t.link.party[1].data_with_handshake);
     talk_end(&t);
 }
@@ -187,7 +190,8 @@ static void large_messages(void **state)
         talk t;
         talk_build(&t, *state);
         size_t len = t.ends.codec[0] == NULL && seed < 2 ? 3900 : sizeof bytes;
-        const pea_span script[2][N_MESSAGES] = {{{bytes, len}, {bytes, 1}, {bytes + 1, 3000}}, {{bytes + 2, len - 2}, {bytes, 0}, {bytes + 3, 900}}};
+        const pea_span script[2][N_MESSAGES] = {{{bytes, len}, {bytes, 1}, {bytes + 1, 3000}},
+                                                {{bytes + 2, len - 2}, {bytes, 0}, {bytes + 3, 900}}};
         if (seed >= 2 && strncmp(t.what->name, "records", 7) == 0) {
             talk_end(&t);
             break;
@@ -216,8 +220,8 @@ static void truncated_at_every_byte(void **state)
             const link_party *p = &t.link.party[link_other(side)];
             link_check_prefix(&t.link, PEA_INITIATOR);
             link_check_prefix(&t.link, PEA_RESPONDER);
-            bool honest = p->reason.err == PEA_E_TRUNCATED ||
-                          (p->reason.err == PEA_EOF_UNAUTHENTICATED && (t.what->flags & CHAIN_END) == 0 && p->n_ready > 0);
+            bool honest = p->reason.err == PEA_E_TRUNCATED || (p->reason.err == PEA_EOF_UNAUTHENTICATED &&
+                                                               (t.what->flags & CHAIN_END) == 0 && p->n_ready > 0);
             if (!honest)
                 print_error("cut at %zu of side %d: %d (%s)\n", at, side, p->reason.err, p->reason.text);
             assert_true(honest);
@@ -254,7 +258,8 @@ static void flipped_at_every_byte(void **state)
 /* Plaintext that somebody slips in before or around an upgrade is never a message after it. */
 static void injected_plaintext(void **state)
 {
-    static const uint8_t evil[] = {4, 0, 0, 8, 0, 0, 0, 4, 'e', 'v', 'i', 'l'}; /* DATA, with a message of the default codec */
+    /* DATA, with a message of the default codec */
+    static const uint8_t evil[] = {4, 0, 0, 8, 0, 0, 0, 4, 'e', 'v', 'i', 'l'};
     const chain_case *what = *state;
     extent e = measure(what);
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
@@ -276,7 +281,8 @@ static void injected_plaintext(void **state)
     }
 }
 
-/* One allocation fails, whichever: either it did not matter, or a side ends with PEA_E_NOMEM; nothing leaks, nothing is doubled. */
+/* One allocation fails, whichever: either it did not matter, or a side ends with PEA_E_NOMEM; nothing
+ * leaks, nothing is doubled. */
 static void every_allocation_fails(void **state)
 {
     bool hit = true;
@@ -296,7 +302,8 @@ static void every_allocation_fails(void **state)
             link_check_prefix(&t.link, PEA_RESPONDER);
             bool told = i->reason.err == PEA_E_NOMEM || r->reason.err == PEA_E_NOMEM;
             pea_err cut = (t.what->flags & CHAIN_END) != 0 ? PEA_E_TRUNCATED : PEA_EOF_UNAUTHENTICATED;
-            bool farewell = i->close_called && r->reason.err == cut; /* a closing pipe keeps its reason; its peer sees the cut */
+            /* a closing pipe keeps its reason; its peer sees the cut */
+            bool farewell = i->close_called && r->reason.err == cut;
             if (!told && !farewell)
                 check_orderly(&t);
         }
@@ -402,7 +409,10 @@ typedef struct suite_case {
     unsigned needs; /* flags of the chains that it is about */
 } suite_case;
 
-#define CASE(f, needs) {#f, f, needs}
+#define CASE(f, needs) \
+    {                  \
+#f, f, needs   \
+    }
 
 static const suite_case suite[] = {
     CASE(whole, 0),

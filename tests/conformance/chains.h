@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The chains that the conformance suite runs over. A new stage or transform is one more line in a table of these, and the function that builds it. */
+/* The chains that the conformance suite runs over. A new stage or transform is one more line in a table of these, and
+ * the function that builds it. */
 #ifndef PEAPOD_TEST_CHAINS_H
 #define PEAPOD_TEST_CHAINS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Chains with Noise in them, alone, behind and before other stages, in all three modes. Keys are fixed and public. */
-#include "chains.h"
 #include "chains_noise.h"
+#include "chains.h"
 #include "peapod/chain.h"
 #include "peapod/trust.h"
 #include "support/check.h"
@@ -135,9 +135,11 @@ static void build(chain_ends *ends, const void *arg)
         if (r->xor_before)
             add_upgrade(*chain, &w->before);
         pea_error why;
-        pea_err err = pea_chain_noise(*chain, PEA_NOISE(.protocol = r->protocol, .identity = identity[side], .psk = with_psk ? psk : NULL,
-                                                        .record_preserving = r->mode == PEA_RECORDS),
-                                      &why);
+        pea_err err =
+            pea_chain_noise(*chain,
+                            PEA_NOISE(.protocol = r->protocol, .identity = identity[side], .psk = with_psk ? psk : NULL,
+                                      .record_preserving = r->mode == PEA_RECORDS),
+                            &why);
         if (err != PEA_OK)
             print_error("%s\n", why.text);
         check_ok(err);
@@ -155,7 +157,11 @@ static void build(chain_ends *ends, const void *arg)
     ends->release = release;
 }
 
-#define NOISE(...) build, &(const recipe){__VA_ARGS__}
+#define NOISE(...)         \
+    build, &(const recipe) \
+    {                      \
+        __VA_ARGS__        \
+    }
 #define NATIVE (CHAIN_AUTHENTIC | CHAIN_END)
 
 /* Every byte of one chain of each kind is tried, and every third of those that differ from it in little. */
@@ -169,9 +175,13 @@ const chain_case noise_chains[] = {
     {"noise in xor", NOISE(.xor_before = true), NATIVE, 3},
     {"xor in noise", NOISE(.xor_after = true), NATIVE, 3},
     {"stream: noise", NOISE(.mode = PEA_STREAM), CHAIN_AUTHENTIC, 1},
-    {"stream: talk, AESGCM, a login, netstrings", NOISE(.protocol = "Noise_XX_25519_AESGCM_BLAKE2b", .mode = PEA_STREAM, .talk = true, .login = true, .netstring = true), CHAIN_AUTHENTIC, 3},
+    {"stream: talk, AESGCM, a login, netstrings",
+     NOISE(.protocol = "Noise_XX_25519_AESGCM_BLAKE2b", .mode = PEA_STREAM, .talk = true, .login = true,
+           .netstring = true),
+     CHAIN_AUTHENTIC, 3},
     {"records: noise", NOISE(.mode = PEA_RECORDS), CHAIN_AUTHENTIC, 1},
-    {"records: AESGCM, psk3", NOISE(.protocol = "Noise_XXpsk3_25519_AESGCM_SHA256", .mode = PEA_RECORDS), CHAIN_AUTHENTIC, 3},
+    {"records: AESGCM, psk3", NOISE(.protocol = "Noise_XXpsk3_25519_AESGCM_SHA256", .mode = PEA_RECORDS),
+     CHAIN_AUTHENTIC, 3},
 };
 
 const size_t n_noise_chains = sizeof noise_chains / sizeof noise_chains[0];

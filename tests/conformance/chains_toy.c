@@ -113,7 +113,11 @@ static void build(chain_ends *ends, const void *arg)
     ends->release = release;
 }
 
-#define TOY(...) build, &(const recipe){__VA_ARGS__}
+#define TOY(...)           \
+    build, &(const recipe) \
+    {                      \
+        __VA_ARGS__        \
+    }
 
 const chain_case toy_chains[] = {
     {"no stage", TOY(0), CHAIN_END, 1},
@@ -124,7 +128,8 @@ const chain_case toy_chains[] = {
     {"a stage that waits and proves", TOY(.steps = {LOOKUP_NAMED}, .proven = true), CHAIN_END, 1},
     {"xor", TOY(.steps = {XOR}), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"xor, judged", TOY(.steps = {XOR_JUDGED}, .proven = true), CHAIN_AUTHENTIC | CHAIN_END, 1},
-    {"xor, judged later", TOY(.steps = {XOR_JUDGED}, .proven = true, .policy = PEA_WAIT), CHAIN_AUTHENTIC | CHAIN_END, 1},
+    {"xor, judged later", TOY(.steps = {XOR_JUDGED}, .proven = true, .policy = PEA_WAIT), CHAIN_AUTHENTIC | CHAIN_END,
+     1},
     {"frame", TOY(.steps = {FRAME}), CHAIN_END, 1},
     {"xor in frame", TOY(.steps = {FRAME, XOR}), CHAIN_END, 1},
     {"frame in xor", TOY(.steps = {XOR, FRAME}), CHAIN_AUTHENTIC | CHAIN_END, 1},
@@ -132,12 +137,15 @@ const chain_case toy_chains[] = {
     {"talk, xor", TOY(.steps = {TALK, XOR}), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"a login within xor", TOY(.steps = {XOR, LOOKUP_NAMED}, .proven = true), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"talk, xor, look-up, frame", TOY(.steps = {TALK, XOR, LOOKUP, FRAME}), CHAIN_AUTHENTIC | CHAIN_END, 1},
-    {"xor, a login judged later", TOY(.steps = {XOR, LOOKUP_NAMED}, .proven = true, .policy = PEA_WAIT), CHAIN_AUTHENTIC | CHAIN_END, 1},
+    {"xor, a login judged later", TOY(.steps = {XOR, LOOKUP_NAMED}, .proven = true, .policy = PEA_WAIT),
+     CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"stream: no transform", TOY(.mode = PEA_STREAM), 0, 1},
     {"stream: xor", TOY(.mode = PEA_STREAM, .steps = {XOR}), CHAIN_AUTHENTIC | CHAIN_END, 1},
-    {"stream: xor, netstrings", TOY(.mode = PEA_STREAM, .steps = {XOR}, .codec = NETSTRING), CHAIN_AUTHENTIC | CHAIN_END, 1},
+    {"stream: xor, netstrings", TOY(.mode = PEA_STREAM, .steps = {XOR}, .codec = NETSTRING),
+     CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"stream: frame, raw", TOY(.mode = PEA_STREAM, .steps = {FRAME}, .codec = RAW), CHAIN_RAW, 1},
-    {"stream: talk, xor, a login", TOY(.mode = PEA_STREAM, .steps = {TALK, XOR, LOOKUP_NAMED}, .proven = true), CHAIN_AUTHENTIC | CHAIN_END, 1},
+    {"stream: talk, xor, a login", TOY(.mode = PEA_STREAM, .steps = {TALK, XOR, LOOKUP_NAMED}, .proven = true),
+     CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"records: xor", TOY(.mode = PEA_RECORDS, .steps = {XOR_PRESERVING}), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"records: in xor", TOY(.mode = PEA_RECORDS, .steps = {XOR, XOR_PRESERVING}), CHAIN_AUTHENTIC | CHAIN_END, 1},
 };

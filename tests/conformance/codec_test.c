@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What every codec must keep: what put() and marks() write, decode() finds, however much of it is there; a limit is a limit on both sides; nothing is read beyond
- * what was lent. A new codec is one line in the table. */
+/* What every codec must keep: what put() and marks() write, decode() finds, however much of it is there; a limit is a
+ * limit on both sides; nothing is read beyond what was lent. A new codec is one line in the table. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,11 +14,11 @@ typedef struct codec_case {
     const char *name;
     pea_err (*make)(pea_codec **codec, const void *arg);
     const void *arg;
-    size_t largest;        /* payload; 0: there is no limit worth a test */
-    const char *five;      /* "hello", framed */
+    size_t largest;   /* payload; 0: there is no limit worth a test */
+    const char *five; /* "hello", framed */
     size_t five_len;
-    bool raw;              /* no boundaries */
-    size_t smallest;       /* payload that it can say */
+    bool raw;        /* no boundaries */
+    size_t smallest; /* payload that it can say */
 } codec_case;
 
 static pea_err make_length(pea_codec **codec, const void *arg)
@@ -40,7 +40,11 @@ static pea_err make_netstring(pea_codec **codec, const void *arg)
     return toy_netstring_new(codec, &netstrings);
 }
 
-#define LENGTH(...) make_length, &(const pea_length_opts){.size = sizeof(pea_length_opts), __VA_ARGS__}
+#define LENGTH(...)                                  \
+    make_length, &(const pea_length_opts)            \
+    {                                                \
+        .size = sizeof(pea_length_opts), __VA_ARGS__ \
+    }
 #define BYTES(text) text, sizeof(text) - 1
 #define LITTLE .order = PEA_LITTLE_ENDIAN
 
@@ -58,13 +62,17 @@ static const codec_case cases[] = {
     {"length: 8 bytes", LENGTH(.field = 8), 8u << 20, BYTES("\0\0\0\0\0\0\0\5hello"), false, 0},
     {"length: 8 bytes, little", LENGTH(.field = 8, LITTLE), 8u << 20, BYTES("\5\0\0\0\0\0\0\0hello"), false, 0},
     {"length: an offset", LENGTH(.field = 2, .offset = 3), 65535, BYTES("\0\0\0\0\5hello"), false, 0},
-    {"length: the longest header", LENGTH(.field = 8, .offset = 8), 8u << 20, BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5hello"), false, 0},
+    {"length: the longest header", LENGTH(.field = 8, .offset = 8), 8u << 20,
+     BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5hello"), false, 0},
     {"length: counts itself", LENGTH(.adjustment = -4), 8u << 20, BYTES("\0\0\0\x09hello"), false, 0},
-    {"length: counts its offset too", LENGTH(.field = 2, .offset = 2, .adjustment = -4), 65531, BYTES("\0\0\0\x09hello"), false, 0},
+    {"length: counts its offset too", LENGTH(.field = 2, .offset = 2, .adjustment = -4), 65531,
+     BYTES("\0\0\0\x09hello"), false, 0},
     {"length: one less than there is", LENGTH(.field = 1, .adjustment = 1), 256, BYTES("\4hello"), false, 1},
-    {"length: 1 byte that counts itself, little", LENGTH(.field = 1, .adjustment = -1, LITTLE), 254, BYTES("\6hello"), false, 0},
+    {"length: 1 byte that counts itself, little", LENGTH(.field = 1, .adjustment = -1, LITTLE), 254, BYTES("\6hello"),
+     false, 0},
     {"length: a maximum", LENGTH(.max = 5), 5, BYTES("\0\0\0\5hello"), false, 0},
-    {"length: a maximum and an adjustment", LENGTH(.field = 2, .max = 100, .adjustment = -2), 100, BYTES("\0\7hello"), false, 0},
+    {"length: a maximum and an adjustment", LENGTH(.field = 2, .max = 100, .adjustment = -2), 100, BYTES("\0\7hello"),
+     false, 0},
     {"length: a maximum above the default", LENGTH(.max = 9u << 20), 9u << 20, BYTES("\0\0\0\5hello"), false, 0},
     {"raw", make_raw, NULL, 0, BYTES("hello"), true, 0},
     {"netstrings", make_netstring, NULL, 9999999, BYTES("5:hello,"), false, 0},
@@ -96,7 +104,8 @@ static void work_close(work *w)
     assert_int_equal(netstrings, 0);
 }
 
-/* put() into memory that ends where it was promised to end. Returns the frame, which the caller frees; NULL: too big. */
+/* put() into memory that ends where it was promised to end. Returns the frame, which the caller frees; NULL: too
+ * big. */
 static uint8_t *framed(work *w, const void *payload, size_t len, size_t *total)
 {
     uint8_t *dst = malloc(len + w->ops->overhead + 1);
@@ -136,7 +145,8 @@ static void known_bytes(void **state)
     work_close(&w);
 }
 
-/* Asked with one byte more each time, as it wishes to be, or with all at once: the same frame. What decode() wants is more than there is, and never beyond the frame. */
+/* Asked with one byte more each time, as it wishes to be, or with all at once: the same frame. What decode() wants is
+ * more than there is, and never beyond the frame. */
 static void found_however_much_is_there(void **state)
 {
     const codec_case *what = *state;
@@ -207,7 +217,8 @@ static void marks_agree(void **state)
     uint8_t payload[300] = {1, 2, 3};
     work w;
     work_open(&w, what);
-    for (size_t len = what->smallest; len <= sizeof payload && (what->raw || len <= what->largest); len += len < 20 ? 1 : 47) {
+    for (size_t len = what->smallest; len <= sizeof payload && (what->raw || len <= what->largest);
+         len += len < 20 ? 1 : 47) {
         pea_frame_marks m = {.before_len = 99, .after_len = 99};
         size_t total;
         uint8_t *frame = framed(&w, payload, len, &total);
@@ -305,8 +316,14 @@ static void length_headers(void **state)
         {PEA_LENGTH_INIT, BYTES("\0\x80\0\1"), PEA_E_TOO_BIG, 0},
         {PEA_LENGTH_INIT, BYTES("\xFF\xFF\xFF\xFF"), PEA_E_TOO_BIG, 0},
         {{.size = sizeof(pea_length_opts), .field = 8}, BYTES("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), PEA_E_TOO_BIG, 0},
-        {{.size = sizeof(pea_length_opts), .field = 8, .adjustment = 10}, BYTES("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"), PEA_E_TOO_BIG, 0},
-        {{.size = sizeof(pea_length_opts), .field = 8, .adjustment = INT32_MAX}, BYTES("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE"), PEA_E_TOO_BIG, 0},
+        {{.size = sizeof(pea_length_opts), .field = 8, .adjustment = 10},
+         BYTES("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"),
+         PEA_E_TOO_BIG,
+         0},
+        {{.size = sizeof(pea_length_opts), .field = 8, .adjustment = INT32_MAX},
+         BYTES("\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFE"),
+         PEA_E_TOO_BIG,
+         0},
         {{.size = sizeof(pea_length_opts), .adjustment = -4}, BYTES("\0\0\0\3"), PEA_E_PROTO, 0},
         {{.size = sizeof(pea_length_opts), .adjustment = -4}, BYTES("\0\0\0\4"), PEA_OK, 4},
         {{.size = sizeof(pea_length_opts), .adjustment = INT32_MIN}, BYTES("\x7F\xFF\xFF\xFF"), PEA_E_PROTO, 0},
@@ -392,12 +409,18 @@ static void objects(void **state)
 
 /* ---- Every case over every codec ---- */
 
-#define CASE(f) {#f, f}
+#define CASE(f) \
+    {           \
+#f, f   \
+    }
 
 static const struct suite_case {
     const char *name;
     CMUnitTestFunction run;
-} suite[] = {CASE(known_bytes), CASE(found_however_much_is_there), CASE(back_to_back), CASE(marks_agree), CASE(limits), CASE(garbage), CASE(no_memory)};
+} suite[] = {CASE(known_bytes),  CASE(found_however_much_is_there),
+             CASE(back_to_back), CASE(marks_agree),
+             CASE(limits),       CASE(garbage),
+             CASE(no_memory)};
 
 #define N_CASES (sizeof cases / sizeof cases[0])
 #define N_SUITE (sizeof suite / sizeof suite[0])
@@ -419,7 +442,8 @@ int main(void)
             void *out;
         } state = {.in = &cases[i / N_SUITE]};
         snprintf(names[i], sizeof names[i], "%s: %s", cases[i / N_SUITE].name, suite[i % N_SUITE].name);
-        tests[i] = (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
+        tests[i] =
+            (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
     }
     int failed = _cmocka_run_group_tests("codecs", tests, N_CASES * N_SUITE, NULL, NULL);
     return failed + cmocka_run_group_tests_name("the length codec", own, NULL, NULL);

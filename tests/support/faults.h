@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An allocator that fails when a test wants it to, and that counts what is out. It serves the library alone: what the harness needs comes from malloc. */
+/* An allocator that fails when a test wants it to, and that counts what is out. It serves the library alone: what the
+ * harness needs comes from malloc. */
 #ifndef PEAPOD_TEST_FAULTS_H
 #define PEAPOD_TEST_FAULTS_H
 

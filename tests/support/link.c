@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See link.h. Each read is handed over in memory of exactly its size that is gone once the pipe says PEA_MORE: under ASan a pipe that looks
- * beyond what it was lent, or at it later, is caught. */
+/* See link.h. Each read is handed over in memory of exactly its size that is gone once the pipe says PEA_MORE: under
+ * ASan a pipe that looks beyond what it was lent, or at it later, is caught. */
 #include "link.h"
 
 #include <stdlib.h>

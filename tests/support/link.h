@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Two pipes in memory with a wire between them that a test can cut into pieces, change and break. It records events; it knows no stage and no transform. */
+/* Two pipes in memory with a wire between them that a test can cut into pieces, change and break. It records events; it
+ * knows no stage and no transform. */
 #ifndef PEAPOD_TEST_LINK_H
 #define PEAPOD_TEST_LINK_H
 
@@ -27,9 +28,9 @@ typedef struct link_party {
     /* The script. */
     const pea_span *send; /* sent in this order from READY on */
     size_t n_send;
-    size_t await;         /* closes once it has so many messages, or bytes if `raw` */
+    size_t await; /* closes once it has so many messages, or bytes if `raw` */
     bool closes, raw;
-    bool half_close;      /* says END when all is sent, in place of nothing */
+    bool half_close; /* says END when all is sent, in place of nothing */
     /* What happened. */
     size_t n_sent;
     size_t n_messages, n_bytes;
@@ -43,7 +44,7 @@ typedef struct link_party {
     /* What it wrote. */
     uint8_t *wire;
     size_t wire_len, wire_cap, delivered;
-    size_t ready_at;    /* wire_len when READY was told */
+    size_t ready_at; /* wire_len when READY was told */
     bool wire_eof, fin_delivered;
 } link_party;
 
@@ -77,7 +78,8 @@ void link_hang_up(test_link *link);
 /* Pulls events and output of one side; returns whether there were any. */
 bool link_drain(test_link *link, pea_side side);
 
-/* Hands `len` bytes to a side as one read, from memory that ends with them and is gone afterwards. Returns how many it took. */
+/* Hands `len` bytes to a side as one read, from memory that ends with them and is gone afterwards.
+ * Returns how many it took. */
 size_t link_feed(test_link *link, pea_side side, const uint8_t *data, size_t len);
 
 /* Frees pipes and records. */

@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DEADLINE_S 20. /* of a wait: what takes milliseconds here may take seconds on a machine that does other things */
+#define DEADLINE_S \
+    20. /* of a wait: what takes milliseconds here may take seconds on a machine that does other things */
 
 /* ---- Callbacks: recorded, checked for their order, then the script ---- */
 
@@ -102,7 +103,8 @@ static void on_connect_failed(pea_node *node, const pea_conn_info *info, const p
         s->on_failed(s);
 }
 
-static const pea_node_callbacks callbacks = {on_accept, on_connect, on_message, on_drain, on_end, on_closing, on_disconnect, on_connect_failed};
+static const pea_node_callbacks callbacks = {on_accept, on_connect, on_message,    on_drain,
+                                             on_end,    on_closing, on_disconnect, on_connect_failed};
 
 static void on_log(const pea_log_line *line, void *arg)
 {
@@ -140,8 +142,9 @@ void net_clock_stop(net *n)
 static void show(const net_side *s, const char *name)
 {
     char reason[PEA_REASON_TEXT_BYTES];
-    print_error("%s: %u accepts, %u connects, %u messages, %u drains, %u ends, %u disconnects, %u failures; %s\n", name, s->accepts, s->connects,
-                s->messages, s->drains, s->ends, s->disconnects, s->failures, pea_reason_format(&s->reason, reason));
+    print_error("%s: %u accepts, %u connects, %u messages, %u drains, %u ends, %u disconnects, %u failures; %s\n", name,
+                s->accepts, s->connects, s->messages, s->drains, s->ends, s->disconnects, s->failures,
+                pea_reason_format(&s->reason, reason));
 }
 
 void net_turn(net *n, const char *waiting_for, const char *file, int line)
@@ -342,7 +345,11 @@ void net_raw_open(net *n, int fd)
     uint8_t opening[41 + 4 + 127 + 4] = {0}, answer[sizeof opening], *at = opening;
     memcpy(at, greeting, sizeof greeting);
     at += sizeof greeting;
-    memcpy(at, "\x01\x00\x00\x7f" "\x00\x01\x00\x01\x01" "\x00\x02\x00\x20", 13);
+    memcpy(at,
+           "\x01\x00\x00\x7f"
+           "\x00\x01\x00\x01\x01"
+           "\x00\x02\x00\x20",
+           13);
     at += 13 + 32;
     memcpy(at, "\x00\x03\x00\x52", 4);
     memcpy(at + 4, greeting, sizeof greeting);

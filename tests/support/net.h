@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Nodes on one loop with real loopback sockets, and what their callbacks saw. It waits for conditions with a generous deadline, never for time to pass. */
+/* Nodes on one loop with real loopback sockets, and what their callbacks saw. It waits for conditions with a generous
+ * deadline, never for time to pass. */
 #ifndef PEAPOD_TEST_NET_H
 #define PEAPOD_TEST_NET_H
 
@@ -11,7 +12,8 @@
 
 typedef struct net net;
 
-/* One node: its script, and what happened to it. Hooks run inside the callback, after it was recorded; all may be NULL. */
+/* One node: its script, and what happened to it. Hooks run inside the callback, after it was recorded; all may be
+ * NULL. */
 typedef struct net_side {
     net *net;
     pea_node *node;
@@ -73,12 +75,12 @@ void net_meet(net *n);
 void net_teardown(net *n);
 
 /* Turns the loop until the condition holds; fails after 20 seconds. */
-#define net_wait(n, condition) \
-    do { \
-        net_clock_start(n); \
-        while (!(condition)) \
+#define net_wait(n, condition)                             \
+    do {                                                   \
+        net_clock_start(n);                                \
+        while (!(condition))                               \
             net_turn((n), #condition, __FILE__, __LINE__); \
-        net_clock_stop(n); \
+        net_clock_stop(n);                                 \
     } while (0)
 
 void net_clock_start(net *n);
@@ -98,7 +100,8 @@ int net_raw_accept(net *n, int listener);
 
 void net_raw_send(int fd, const void *data, size_t len);
 
-/* Receives until `want` bytes are there or the stream ended. Returns how many; after a reset *reset is set (may be NULL). */
+/* Receives until `want` bytes are there or the stream ended. Returns how many; after a reset *reset
+ * is set (may be NULL). */
 size_t net_raw_recv(net *n, int fd, void *data, size_t want, bool *reset);
 
 /* Plays the initiator's part of a plain native opening up to READY of the node. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers that look random and are the same in every run: a test that failed fails again. splitmix64, public domain by Sebastiano Vigna. */
+/* Numbers that look random and are the same in every run: a test that failed fails again. splitmix64, public domain
+ * by Sebastiano Vigna. */
 #ifndef PEAPOD_TEST_PRNG_H
 #define PEAPOD_TEST_PRNG_H
 

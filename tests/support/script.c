@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See script.h. It has a writer and a reader of chunks of its own, so that a mistake of the library cannot hide in its mirror. */
+/* See script.h. It has a writer and a reader of chunks of its own, so that a mistake of the library
+ * cannot hide in its mirror. */
 #include "script.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 typedef struct player {
     script_run *run;
-    uint8_t *in;  /* what the script says, until it is fed */
+    uint8_t *in; /* what the script says, until it is fed */
     size_t in_len;
     uint8_t *out; /* all that the pipe wrote */
     size_t out_len;
@@ -48,7 +49,8 @@ static void describe_output(player *pl)
     char *text = pl->run->said;
     size_t at = 0;
     if (pl->out_len >= 41) {
-        assert_true(pl->out[0] == 0xF1 && memcmp(pl->out + 1, "peapod\1\1", 8) == 0 && memcmp(pl->out + 9, pl->run->network, 32) == 0);
+        assert_true(pl->out[0] == 0xF1 && memcmp(pl->out + 1, "peapod\1\1", 8) == 0 &&
+                    memcmp(pl->out + 9, pl->run->network, 32) == 0);
         add_text(text, "G ");
         at = 41;
     }
@@ -77,7 +79,8 @@ static void describe_event(script_run *run, const pea_event *event)
         add_text(run->events, "ready ");
         break;
     case PEA_EVENT_MESSAGE:
-        add_text(run->events, "m%zu:%.*s ", event->len, event->len < 20 ? (int)event->len : 20, event->len > 0 ? (const char *)event->data : "");
+        add_text(run->events, "m%zu:%.*s ", event->len, event->len < 20 ? (int)event->len : 20,
+                 event->len > 0 ? (const char *)event->data : "");
         break;
     case PEA_EVENT_DRAIN:
         add_text(run->events, "drain ");
@@ -87,9 +90,11 @@ static void describe_event(script_run *run, const pea_event *event)
         break;
     case PEA_EVENT_CLOSED:
         run->closed = true;
-        add_text(run->events, "closed %s %s %04x", event->reason->err == PEA_OK ? "PEA_OK" : pea_err_name(event->reason->err),
+        add_text(run->events, "closed %s %s %04x",
+                 event->reason->err == PEA_OK ? "PEA_OK" : pea_err_name(event->reason->err),
                  pea_origin_name(event->reason->origin), event->reason->code);
-        if (event->reason->origin == PEA_BY_PEER && event->reason->code + event->reason->text[0] != 0 && event->reason->err != PEA_E_TRUNCATED)
+        if (event->reason->origin == PEA_BY_PEER && event->reason->code + event->reason->text[0] != 0 &&
+            event->reason->err != PEA_E_TRUNCATED)
             add_text(run->events, " %s", event->reason->text);
         break;
     }
@@ -97,7 +102,8 @@ static void describe_event(script_run *run, const pea_event *event)
 
 /* ---- The pipe ---- */
 
-/* All events. Once the pipe has said that there are none, it must say so again: whoever drives it will not ask twice. */
+/* All events. Once the pipe has said that there are none, it must say so again: whoever drives it will not ask
+ * twice. */
 static bool take_events(script_run *run)
 {
     pea_event event;
@@ -252,7 +258,8 @@ static void repeat(player *pl, size_t times)
     pl->in_len += times;
 }
 
-/* One word of the script; returns its characters. `open` remembers where the lengths of the open chunk and TLV stand. */
+/* One word of the script; returns its characters. `open` remembers where the lengths of the open chunk and TLV
+ * stand. */
 static size_t word(player *pl, const char *s, size_t open[2])
 {
     char *end = NULL;

@@ -108,7 +108,8 @@ pea_err toy_netstring_new(pea_codec **codec, int *made)
 
 /* ---- policy ---- */
 
-static pea_err policy_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket, pea_reason *why)
+static pea_err policy_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
+                            pea_reason *why)
 {
     toy_policy *p = self;
     p->checks++;

@@ -7,7 +7,7 @@
 
 /* ---- toy_xor ---- */
 
-#define END_MARK 0xFFFFu  /* as a record's length: the end, with a checksum and no content */
+#define END_MARK 0xFFFFu /* as a record's length: the end, with a checksum and no content */
 #define REKEY_MARK 0xFFFEu
 #define PRESERVING_MAX 4000u
 
@@ -310,6 +310,7 @@ pea_err toy_frame_new(pea_transform *transform)
     void *self = malloc(1); /* so that a missing destroy() is a leak, and a second one an error */
     if (self == NULL)
         return PEA_E_NOMEM;
-    *transform = (pea_transform){.ops = &frame_ops, .self = self, .record_plain = TOY_FRAME_PLAIN, .overhead = TOY_FRAME_OVERHEAD};
+    *transform = (pea_transform){
+        .ops = &frame_ops, .self = self, .record_plain = TOY_FRAME_PLAIN, .overhead = TOY_FRAME_OVERHEAD};
     return PEA_OK;
 }

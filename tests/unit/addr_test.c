@@ -12,8 +12,8 @@
 static void there_and_back(void **state)
 {
     static const char *const texts[] = {
-        "127.0.0.1:9000", "0.0.0.0:0",        "255.255.255.255:65535", "[::1]:9000", "[2001:db8::1]:443", "[::ffff:10.0.0.1]:80",
-        "unix:/run/x",    "unix:relative/path", "unix:@abstract",
+        "127.0.0.1:9000",       "0.0.0.0:0",   "255.255.255.255:65535", "[::1]:9000",     "[2001:db8::1]:443",
+        "[::ffff:10.0.0.1]:80", "unix:/run/x", "unix:relative/path",    "unix:@abstract",
     };
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
@@ -145,7 +145,8 @@ static void paths_are_escaped(void **state)
 
 static void equality(void **state)
 {
-    static const char *const different[] = {"127.0.0.1:1", "127.0.0.2:1", "127.0.0.1:2", "[::1]:1", "[::1]:2", "[::2]:1", "unix:a", "unix:ab", "unix:@a"};
+    static const char *const different[] = {"127.0.0.1:1", "127.0.0.2:1", "127.0.0.1:2", "[::1]:1", "[::1]:2",
+                                            "[::2]:1",     "unix:a",      "unix:ab",     "unix:@a"};
     pea_addr a[sizeof different / sizeof different[0]];
     (void)state;
     for (size_t i = 0; i < sizeof a / sizeof a[0]; i++)
@@ -161,9 +162,17 @@ static void what_is_local(void **state)
         const char *text;
         bool local;
     } cases[] = {
-        {"127.0.0.1:1", true},  {"127.255.0.9:1", true},          {"128.0.0.1:1", false},        {"10.0.0.1:1", false},
-        {"[::1]:1", true},      {"[::ffff:127.0.0.1]:1", true},   {"[::ffff:10.0.0.1]:1", false}, {"[::2]:1", false},
-        {"[::]:1", false},      {"[2001:db8::127.0.0.1]:1", false}, {"unix:/x", true},
+        {"127.0.0.1:1", true},
+        {"127.255.0.9:1", true},
+        {"128.0.0.1:1", false},
+        {"10.0.0.1:1", false},
+        {"[::1]:1", true},
+        {"[::ffff:127.0.0.1]:1", true},
+        {"[::ffff:10.0.0.1]:1", false},
+        {"[::2]:1", false},
+        {"[::]:1", false},
+        {"[2001:db8::127.0.0.1]:1", false},
+        {"unix:/x", true},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -178,9 +187,14 @@ static void what_is_local(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back),      cmocka_unit_test(what_is_refused),   cmocka_unit_test(paths_up_to_their_limit),
-        cmocka_unit_test(zones),               cmocka_unit_test(unnamed_and_unknown), cmocka_unit_test(paths_are_escaped),
-        cmocka_unit_test(equality),            cmocka_unit_test(what_is_local),
+        cmocka_unit_test(there_and_back),
+        cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(paths_up_to_their_limit),
+        cmocka_unit_test(zones),
+        cmocka_unit_test(unnamed_and_unknown),
+        cmocka_unit_test(paths_are_escaped),
+        cmocka_unit_test(equality),
+        cmocka_unit_test(what_is_local),
     };
     return cmocka_run_group_tests_name("addr", tests, NULL, NULL);
 }

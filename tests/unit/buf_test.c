@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Buffers against a model that is too simple to be wrong, the pool's accounts, the allocator's door, and what a failed allocation leaves behind. */
+/* Buffers against a model that is too simple to be wrong, the pool's accounts, the allocator's door, and what a failed
+ * allocation leaves behind. */
 #include <stdlib.h>
 
 #include "buf_priv.h"
@@ -231,9 +232,14 @@ static void allocator_is_set_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(behaves_as_a_queue), cmocka_unit_test(zero_is_an_empty_buffer), cmocka_unit_test(fails_whole),
-        cmocka_unit_test(borrows),            cmocka_unit_test(settles),                 cmocka_unit_test(pool_serves_again),
-        cmocka_unit_test(pool_keeps_a_little), cmocka_unit_test(allocator_is_set_once),
+        cmocka_unit_test(behaves_as_a_queue),
+        cmocka_unit_test(zero_is_an_empty_buffer),
+        cmocka_unit_test(fails_whole),
+        cmocka_unit_test(borrows),
+        cmocka_unit_test(settles),
+        cmocka_unit_test(pool_serves_again),
+        cmocka_unit_test(pool_keeps_a_little),
+        cmocka_unit_test(allocator_is_set_once),
     };
     faults_install();
     return cmocka_run_group_tests_name("buffers", tests, NULL, NULL);

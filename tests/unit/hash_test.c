@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SipHash-2-4 against the 64 vectors of its authors' reference implementation (github.com/veorq/SipHash, vectors.h, CC0). */
+/* SipHash-2-4 against the 64 vectors of its authors' reference implementation
+ * (github.com/veorq/SipHash, vectors.h, CC0). */
 #include "support/check.h"
 
 #include "hash_priv.h"

@@ -37,7 +37,8 @@ static void lines(void **state)
     const pea_log_line bare = {.level = PEA_LOG_ERROR, .text = "text"};
     say(&bare, out, sizeof out);
     assert_string_equal(out, "peapod: error: text\n");
-    const pea_log_line full = {.level = PEA_LOG_WARNING, .text = "text", .node = "3", .conn = 7, .remote = &remote, .peer = &peer};
+    const pea_log_line full = {
+        .level = PEA_LOG_WARNING, .text = "text", .node = "3", .conn = 7, .remote = &remote, .peer = &peer};
     say(&full, out, sizeof out);
     assert_string_equal(out, "peapod: warning: node 3, connection 7, 127.0.0.1:4711, "
                              "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, text\n");

@@ -63,13 +63,13 @@ static void what_is_refused(void **state)
         "noise",
         "noise:",
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",   /* not padded */
-        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",  /* 31 bytes */
-        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",  /* 33 bytes */
-        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=",  /* stray bits: a second spelling of zeros */
+        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",  /* not padded */
+        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==", /* 31 bytes */
+        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* 33 bytes */
+        "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=", /* stray bits: a second spelling of zeros */
         "noise:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= ",
         "noise: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "noise:AAAA-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",  /* base64url */
+        "noise:AAAA-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", /* base64url */
         "noise:AAAAAAAAAAAAAAAAAAAA=AAAAAAAAAAAAAAAAAAAAAA=",
         "NOISE:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "spki:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -93,7 +93,8 @@ static void what_is_refused(void **state)
 
 static void same_kind_and_id(void **state)
 {
-    pea_peer a = {.kind = PEA_PEER_NOISE, .id = {1}, .name = "alice"}, b = {.kind = PEA_PEER_NOISE, .id = {1}, .role = "admin"};
+    pea_peer a = {.kind = PEA_PEER_NOISE, .id = {1}, .name = "alice"},
+             b = {.kind = PEA_PEER_NOISE, .id = {1}, .role = "admin"};
     char text[PEA_PEER_TEXT_BYTES];
     (void)state;
     assert_true(pea_peer_equal(&a, &b));

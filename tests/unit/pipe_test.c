@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A pipe as its driver sees it: options, queues and water marks, what a write holds, memory, half-close, farewells. What stages, transforms and codecs may do
- * to it is in pipe_contract_test.c; the rules of the wire are in channel_test.c. */
+/* A pipe as its driver sees it: options, queues and water marks, what a write holds, memory, half-close,
+ * farewells. What stages, transforms and codecs may do to it is in pipe_contract_test.c; the rules of the wire
+ * are in channel_test.c. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -20,7 +21,11 @@ static toy_upgrade record_stage = {.nonce = {"nonce-i", "nonce-r"}, .secret = 78
 static pea_chain *chain_of(kind k)
 {
     pea_chain *chain;
-    check_ok(pea_chain_new(&chain, PEA_CHAIN(.mode = k == RECORDS ? PEA_RECORDS : k >= STREAM ? PEA_STREAM : PEA_NATIVE), NULL));
+    check_ok(pea_chain_new(&chain,
+                           PEA_CHAIN(.mode = k == RECORDS  ? PEA_RECORDS
+                                             : k >= STREAM ? PEA_STREAM
+                                                           : PEA_NATIVE),
+                           NULL));
     if (k == XOR || k == STREAM_XOR)
         check_ok(pea_chain_add(chain, &toy_upgrade_ops, &xor_stage, NULL));
     if (k == RECORDS)
@@ -281,7 +286,8 @@ static void writes_are_bounded(void **state)
     }
 }
 
-/* All that was queued before a flush has one DATA header, whatever the number of messages; output() again says the same until some of it was sent. */
+/* All that was queued before a flush has one DATA header, whatever the number of messages; output() again says the same
+ * until some of it was sent. */
 static void one_chunk_per_flush(void **state)
 {
     test_link link;
@@ -359,7 +365,8 @@ static void totals(void **state)
         uint64_t before = pea__pipe_sent_total(pipe);
         for (size_t n; (n = peek(pipe)) > 0;) {
             pea_pipe_sent(pipe, n < 700 ? n : 700);
-            assert_true(pea__pipe_sent_total(pipe) >= before && pea__pipe_sent_total(pipe) <= pea__pipe_queued_total(pipe));
+            assert_true(pea__pipe_sent_total(pipe) >= before &&
+                        pea__pipe_sent_total(pipe) <= pea__pipe_queued_total(pipe));
             before = pea__pipe_sent_total(pipe);
         }
         assert_int_equal(pea__pipe_sent_total(pipe), pea__pipe_queued_total(pipe));
@@ -698,7 +705,8 @@ static void whole_close(void **state)
     }
 }
 
-/* On a bare stream FIN is the only end, and proves nothing; a transform that has no END of its own cannot half-close. */
+/* On a bare stream FIN is the only end, and proves nothing; a transform that has no END of its own cannot
+ * half-close. */
 static void half_close_of_streams(void **state)
 {
     static toy_upgrade frame_stage = {.frame = true};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Replays tests/vectors/native.json (README.md beside it) against the library: either side of every conversation must write exactly these bytes and take the
- * other's however they are cut. Ephemeral keys are fixed by replacing libsodium's randomness, so that the stage is the real one. */
+/* Replays tests/vectors/native.json (README.md beside it) against the library: either side of every conversation must
+ * write exactly these bytes and take the other's however they are cut. Ephemeral keys are fixed by replacing
+ * libsodium's randomness, so that the stage is the real one. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +39,8 @@ static void random_buf(void *const buf, const size_t size)
         memcpy(buf, ephemeral, size);
 }
 
-static struct randombytes_implementation fixed_random = {.implementation_name = random_name, .random = random_number, .buf = random_buf};
+static struct randombytes_implementation fixed_random = {
+    .implementation_name = random_name, .random = random_number, .buf = random_buf};
 
 /* ---- JSON ---- */
 
@@ -156,8 +158,8 @@ typedef struct replay {
     int how;
     size_t at;
     pea_pipe *pipe;
-    size_t heard;                 /* bytes fed */
-    const cJSON *expected;        /* the next message that must come out, within a `do` of the other side */
+    size_t heard;          /* bytes fed */
+    const cJSON *expected; /* the next message that must come out, within a `do` of the other side */
     unsigned messages, ready, closed;
     pea_reason reason;
     uint8_t *out;
@@ -283,7 +285,8 @@ static void say_flight(replay *r, const cJSON *flight)
     act(r, flight);
     drive(r);
     if (r->out_len < len || memcmp(r->out, wire, len) != 0)
-        print_error("%s, %s: flight \"%s\"\n", get_text(r->scenario, "name"), side_name(r->side), get_text(flight, "what"));
+        print_error("%s, %s: flight \"%s\"\n", get_text(r->scenario, "name"), side_name(r->side),
+                    get_text(flight, "what"));
     assert_true(r->out_len >= len);
     check_bytes(r->out, len, wire, len);
     r->out_len -= len;
@@ -350,7 +353,10 @@ static pea_err add_noise(pea_chain *chain, const cJSON *scenario, const cJSON *o
     if (with_psk)
         unhex_to(psk, sizeof psk, get_text(scenario, "psk"));
     check_ok(pea_identity_from_secret(&identity, secret, NULL));
-    pea_err err = pea_chain_noise(chain, PEA_NOISE(.protocol = get_text(scenario, "protocol"), .identity = identity, .psk = with_psk ? psk : NULL), NULL);
+    pea_err err = pea_chain_noise(
+        chain,
+        PEA_NOISE(.protocol = get_text(scenario, "protocol"), .identity = identity, .psk = with_psk ? psk : NULL),
+        NULL);
     pea_identity_unref(identity);
     return err;
 }
@@ -374,7 +380,9 @@ static pea_err replay_open(replay *r)
     pea_trust_any(trust);
     if (err == PEA_OK)
         check_ok(pea_pipe_new(&r->pipe, chain,
-                              PEA_PIPE(.side = r->side, .policy = pea_trust_policy(trust), .half_close = cJSON_IsTrue(get(own, "half_close"))), NULL));
+                              PEA_PIPE(.side = r->side, .policy = pea_trust_policy(trust),
+                                       .half_close = cJSON_IsTrue(get(own, "half_close"))),
+                              NULL));
     pea_trust_unref(trust);
     pea_chain_unref(chain);
     return err;
@@ -465,7 +473,8 @@ static void conversation(void **state)
     const cJSON *scenario = *state;
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
         size_t heard = 0, again;
-        /* An initiator of ours refuses in Noise, in silence, or by CLOSE: it has said ACCEPT by the time that its application could want REJECT. */
+        /* An initiator of ours refuses in Noise, in silence, or by CLOSE: it has said ACCEPT by the time that its
+         * application could want REJECT. */
         if (side == PEA_INITIATOR && cJSON_IsObject(get(get(scenario, "initiator"), "refuse")))
             continue;
         if (replay_once(scenario, side, WHOLE, 0, &heard) != PEA_OK) {
@@ -563,9 +572,11 @@ static void bad_peer(const cJSON *all, const cJSON *item, int how)
     uint16_t code = 0;
     uint8_t type = last_chunk(&r, &accepted, &code);
     const cJSON *want = get(item, "code");
-    bool dropped = r.closed > 0 && r.reason.origin == PEA_BY_PEER; /* a farewell came with the opening: what was queued for it is dropped */
-    bool right = (dropped || accepted == cJSON_IsTrue(get(item, "accepted"))) && r.messages == 0 &&
-                 (cJSON_IsNull(want) ? type != 3 && type != 6 : code == get_number(item, "code") && type == (accepted ? 6 : 3));
+    /* a farewell came with the opening: what was queued for it is dropped */
+    bool dropped = r.closed > 0 && r.reason.origin == PEA_BY_PEER;
+    bool right =
+        (dropped || accepted == cJSON_IsTrue(get(item, "accepted"))) && r.messages == 0 &&
+        (cJSON_IsNull(want) ? type != 3 && type != 6 : code == get_number(item, "code") && type == (accepted ? 6 : 3));
     if (!right)
         print_error("%s: type %d, code %04x, %saccepted\n", get_text(item, "name"), type, code, accepted ? "" : "not ");
     assert_true(right);
@@ -648,8 +659,11 @@ int main(int argc, char **argv)
     if (root == NULL)
         return 1;
     cJSON *scenario = cJSON_GetObjectItemCaseSensitive(root, "scenarios");
-    for (scenario = scenario != NULL ? scenario->child : NULL; scenario != NULL && n < SCENARIOS_MAX; scenario = scenario->next)
-        tests[n++] = (struct CMUnitTest){.name = cJSON_GetStringValue(cJSON_GetObjectItem(scenario, "name")), .test_func = conversation, .initial_state = scenario};
+    for (scenario = scenario != NULL ? scenario->child : NULL; scenario != NULL && n < SCENARIOS_MAX;
+         scenario = scenario->next)
+        tests[n++] = (struct CMUnitTest){.name = cJSON_GetStringValue(cJSON_GetObjectItem(scenario, "name")),
+                                         .test_func = conversation,
+                                         .initial_state = scenario};
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(bad_greetings);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(bad_peers);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(rekeying);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* The parser of key files. What it takes is a key that can be written and read again; what it refuses has a sentence, and left nothing behind. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "secure_priv.h"
+
+static void require(bool condition)
+{
+    if (!condition)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    uint8_t secret[PEA_KEY_BYTES], again[PEA_KEY_BYTES], before[PEA_KEY_BYTES];
+    char pem[PEA__PEM_BYTES];
+    pea_error why;
+    memset(secret, 0xEE, sizeof secret);
+    memcpy(before, secret, sizeof before);
+    memset(&why, 0, sizeof why);
+    char *text = malloc(size + 1); /* not terminated: a length is given */
+    require(text != NULL);
+    if (size > 0)
+        memcpy(text, data, size);
+    pea_err err = pea__keyfile_read(secret, text, size, &why);
+    free(text);
+    if (err != PEA_OK) {
+        require(err == PEA_E_FORMAT || err == PEA_E_UNSUPPORTED || err == PEA_E_INVALID);
+        require(why.text[0] != '\0' && memchr(why.text, 0, sizeof why.text) != NULL && why.code == err);
+        require(memcmp(secret, before, sizeof secret) == 0);
+        return 0;
+    }
+    size_t len = pea__keyfile_write(pem, secret);
+    require(len > 0 && len <= sizeof pem);
+    require(pea__keyfile_read(again, pem, len, &why) == PEA_OK);
+    require(memcmp(again, secret, sizeof secret) == 0);
+    return 0;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* What connections cost, counted: memory for each, allocations and system calls for each message and flush. */
+#include "support/faults.h"
+#include "support/net.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime_priv.h"
+
+/* ---- The library's system calls, counted: the program's own definitions come before libc's ---- */
+
+static unsigned sends, receives;
+static size_t largest_send;
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    sends++;
+    if (len > largest_send)
+        largest_send = len;
+    assert_int_equal(flags, MSG_NOSIGNAL);
+    return sendto(fd, data, len, flags, NULL, 0);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    sends++;
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+    receives++;
+    return recvfrom(fd, data, len, flags, NULL, NULL);
+}
+
+/* ---- Fixtures ---- */
+
+static int setup(void **state)
+{
+    static net n;
+    net_setup(&n, PEA_NATIVE);
+    *state = &n;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    net_teardown(*state);
+    assert_int_equal(faults_blocks(), 0);
+    return 0;
+}
+
+static uint8_t block[65536];
+
+/* ---- System calls ---- */
+
+static void one_call_for_each_flush(void **state)
+{
+    net *n = *state;
+    net_pair(n);
+    sends = 0;
+    for (int i = 0; i < 100; i++)
+        check_ok(pea_conn_send(n->a.conn, "a small message", 15));
+    assert_int_equal(sends, 0);
+    net_wait(n, n->b.messages == 100);
+    assert_int_equal(sends, 1);
+    check_ok(pea_conn_send(n->a.conn, "another", 7));
+    pea_conn_flush(n->a.conn);
+    assert_int_equal(sends, 2);
+    net_wait(n, n->b.messages == 101);
+    assert_int_equal(sends, 2); /* nothing was left for the round */
+}
+
+/* What fills a write goes at once, and no write is larger than it may be. */
+static void full_writes(void **state)
+{
+    net *n = *state;
+    net_pair(n);
+    sends = 0;
+    largest_send = 0;
+    check_ok(pea_conn_send(n->a.conn, block, 30000));
+    assert_int_equal(sends, 0);
+    check_ok(pea_conn_send(n->a.conn, block, 40000));
+    assert_true(sends >= 1);
+    net_wait(n, n->b.messages == 2);
+    assert_int_equal(sends, 2); /* 70 kB take two */
+    assert_true(largest_send <= PEA_WRITE_MAX);
+}
+
+/* A burst is read with few calls: only a full buffer asks for another. */
+static void one_call_reads_a_burst(void **state)
+{
+    net *n = *state;
+    net_pair(n);
+    for (int i = 0; i < 1000; i++)
+        check_ok(pea_conn_send(n->a.conn, "a small message", 15));
+    pea_conn_flush(n->a.conn);
+    receives = 0;
+    net_wait(n, n->b.messages == 1000);
+    assert_int_equal(receives, 1);
+}
+
+static void answers_go_in_one_write(void **state)
+{
+    net *n = *state;
+    net_pair(n);
+    n->b.echo = true;
+    for (int i = 0; i < 100; i++)
+        check_ok(pea_conn_send(n->a.conn, "echo", 4));
+    sends = 0;
+    net_wait(n, n->a.messages == 100);
+    assert_int_equal(sends, 2); /* ours, and all the answers */
+}
+
+/* ---- Allocations ---- */
+
+static void exchange(net *n, unsigned rounds, size_t len)
+{
+    for (unsigned i = 0; i < rounds; i++) {
+        unsigned before = n->a.messages;
+        for (int j = 0; j < 8; j++)
+            check_ok(pea_conn_send(n->a.conn, block, len));
+        net_wait(n, n->a.messages == before + 8);
+    }
+}
+
+/* After a first round everything that traffic needs is there. */
+static void steady_traffic_allocates_nothing(void **state)
+{
+    static const size_t lengths[] = {0, 16, 256, 4096, 15000};
+    net *n = *state;
+    net_pair(n);
+    n->b.echo = true;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        exchange(n, 4, lengths[i]);
+    size_t before = faults_allocations();
+    uint64_t pooled = n->runtime->worker.pool.allocations;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
+        exchange(n, 50, lengths[i]);
+    assert_int_equal(faults_allocations(), before);
+    assert_int_equal(n->runtime->worker.pool.allocations, pooled);
+}
+
+static void idle_connections_hold_no_buffers(void **state)
+{
+    net *n = *state;
+    net_pair(n);
+    n->b.echo = true;
+    assert_int_equal(pea_runtime_memory(n->runtime), 0);
+    for (int i = 0; i < 3; i++) {
+        exchange(n, 2, 15000);
+        net_wait(n, pea_runtime_memory(n->runtime) == 0);
+        assert_int_equal(pea__pipe_held(n->a.conn->pipe) + pea__pipe_held(n->b.conn->pipe), 0);
+    }
+}
+
+/* One piece of a message holds a buffer of its size, not of the size that the piece claims. */
+static void claims_cost_nothing(void **state)
+{
+    net *n = *state;
+    net_node(&n->b, PEA_NODE(.name = "b"));
+    net_listen(&n->b);
+    int fd = net_raw_connect(&n->b);
+    net_raw_open(n, fd);
+    net_wait(n, n->b.connects == 1);
+    net_raw_send(fd,
+                 "\x04\xff\xff\xff"
+                 "\x00\x7f\xff\xff"
+                 "a few bytes of 8 MiB",
+                 28);
+    pea_conn_info info = {.bytes_in = 0};
+    net_wait(n, (pea_conn_snapshot(n->b.conn, &info), info.bytes_in >= 176 + 28));
+    assert_int_equal(pea_runtime_memory(n->runtime), 1024);
+    close(fd);
+    net_wait(n, n->b.disconnects == 1);
+    assert_int_equal(n->b.reason.err, PEA_E_TRUNCATED);
+}
+
+/* ---- Memory ---- */
+
+static void a_plain_connection_is_small(void **state)
+{
+    enum { PAIRS = 64 };
+    net *n = *state;
+    net_pair(n);
+    net_meet(n);
+    for (int i = 0; i < 2; i++) /* tables and lists have been made */
+        net_meet(n);
+    net_wait(n, pea_runtime_memory(n->runtime) == 0);
+    pea__pool_clear(&n->runtime->worker.pool);
+    size_t before = faults_bytes();
+    for (int i = 0; i < PAIRS; i++)
+        net_meet(n);
+    net_wait(n, pea_runtime_memory(n->runtime) == 0);
+    pea__pool_clear(&n->runtime->worker.pool);
+    size_t each = (faults_bytes() - before) / (2 * PAIRS);
+    print_message("%zu bytes for each plain connection, tables and all\n", each);
+    assert_true(each <= 1024);
+    assert_true(each <= PEA__CONN_COST);
+}
+
+#define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    faults_install();
+    const struct CMUnitTest tests[] = {
+        entry(one_call_for_each_flush),
+        entry(full_writes),
+        entry(one_call_reads_a_burst),
+        entry(answers_go_in_one_write),
+        entry(steady_traffic_allocates_nothing),
+        entry(idle_connections_hold_no_buffers),
+        entry(claims_cost_nothing),
+        entry(a_plain_connection_is_small),
+    };
+    return cmocka_run_group_tests_name("cost", tests, NULL, NULL);
+}

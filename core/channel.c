@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Native mode: the greeting, and what two peapod nodes say beside messages. docs/wire.md is the specification; names here are its own. */
+/* Native mode: the greeting, and what two peapod nodes say beside messages. docs/wire.md is the specification; names
+ * here are its own. */
 #include <string.h>
 
 #include "pipe_state_priv.h"
@@ -227,11 +228,15 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
         if (h.tlv[type].data != NULL && !tlv_fits((uint16_t)type, h.tlv[type]))
             return malformed;
     if (h.unknown)
-        return (verdict){PEA_CODE_VERSION, "the peer's HELLO has an attribute that must be understood and is not known here"};
+        return (verdict){PEA_CODE_VERSION,
+                         "the peer's HELLO has an attribute that must be understood and is not known here"};
     if (memcmp(h.tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
         return (verdict){PEA_CODE_NETWORK, "the peer's HELLO names another network"};
-    if (h.tlv[TLV_TRANSCRIPT].len != transcript.len || memcmp(h.tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0)
-        return (verdict){PEA_CODE_PROTO, "the peer's HELLO and ours differ in what was said in plaintext before: somebody may have changed it"};
+    if (h.tlv[TLV_TRANSCRIPT].len != transcript.len ||
+        memcmp(h.tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0)
+        return (verdict){
+            PEA_CODE_PROTO,
+            "the peer's HELLO and ours differ in what was said in plaintext before: somebody may have changed it"};
     return attributes_check(p->chain, h.tlv);
 }
 
@@ -323,7 +328,8 @@ pea_err pea__opening_begin(pea_pipe *p)
     if (p->verdict != NULL && p->verdict->refused)
         return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
     if (!p->chain->plain && (p->verdict == NULL || !p->verdict->proven))
-        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, "no stage proved who the peer is, and the chain is not plain");
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED,
+                              "no stage proved who the peer is, and the chain is not plain");
     if (p->side == PEA_INITIATOR) {
         pea_err err = hello_say(p);
         if (err == PEA_OK)
@@ -406,7 +412,10 @@ static pea_err hear_farewell(pea_pipe *p, uint8_t type, const uint8_t *data, siz
         return protocol_error(p, "a farewell whose text is not UTF-8");
     uint16_t code = (uint16_t)get_be(data, 2), plain = (uint16_t)(code & ~PEA_CODE_PERMANENT);
     bool orderly = plain == PEA_CODE_NORMAL || plain == PEA_CODE_SHUTDOWN;
-    pea_err err = type == PEA__CHUNK_REJECT ? PEA_E_REJECTED : !orderly ? PEA_E_CLOSED : p->carry.len > 0 ? PEA_E_TRUNCATED : PEA_OK;
+    pea_err err = type == PEA__CHUNK_REJECT ? PEA_E_REJECTED
+                  : !orderly                ? PEA_E_CLOSED
+                  : p->carry.len > 0        ? PEA_E_TRUNCATED
+                                            : PEA_OK;
     pea_reason reason = {.origin = PEA_BY_PEER, .err = err, .code = code};
     for (size_t i = 0; i < len - 2; i++) /* a NUL is UTF-8, but would hide what follows it */
         reason.text[i] = data[2 + i] != 0 ? (char)data[2 + i] : ' ';
@@ -465,8 +474,13 @@ static pea_err hear(pea_pipe *p, uint8_t type, const uint8_t *data, size_t len, 
 static const struct bounds {
     uint32_t least, most;
 } bounds[] = {
-    [PEA__CHUNK_HELLO] = {0, PEA__CONTROL_MAX}, [PEA__CHUNK_ACCEPT] = {0, 0}, [PEA__CHUNK_REJECT] = {2, 2 + PEA_TEXT_MAX}, [PEA__CHUNK_DATA] = {0, PEA__CHUNK_MAX},
-    [PEA__CHUNK_END] = {0, 0},                  [PEA__CHUNK_CLOSE] = {2, 2 + PEA_TEXT_MAX},                     [PEA__CHUNK_PING] = {8, 8},
+    [PEA__CHUNK_HELLO] = {0, PEA__CONTROL_MAX},
+    [PEA__CHUNK_ACCEPT] = {0, 0},
+    [PEA__CHUNK_REJECT] = {2, 2 + PEA_TEXT_MAX},
+    [PEA__CHUNK_DATA] = {0, PEA__CHUNK_MAX},
+    [PEA__CHUNK_END] = {0, 0},
+    [PEA__CHUNK_CLOSE] = {2, 2 + PEA_TEXT_MAX},
+    [PEA__CHUNK_PING] = {8, 8},
     [PEA__CHUNK_PONG] = {8, 8},
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Drives one pipe over one socket: readable bytes in, events out to the node's callbacks, wire bytes to the socket; deadlines; the end.
- * What the bytes mean is the pipe's affair. */
+/* Drives one pipe over one socket: readable bytes in, events out to the node's callbacks, wire bytes to the socket;
+ * deadlines; the end. What the bytes mean is the pipe's affair. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,7 +43,8 @@ static void watch(pea_conn *c)
     ev_io_start(loop, &c->io);
 }
 
-/* ---- Deadlines: one timer for each connection. It is moved only to come earlier; if it comes too early, it looks again ---- */
+/* ---- Deadlines: one timer for each connection. It is moved only to come earlier; if it comes too early, it looks
+ * again ---- */
 
 static int64_t after(int64_t from, uint32_t ms)
 {
@@ -91,7 +92,8 @@ static void timer_set(pea_conn *c, int64_t at, int64_t now)
     timer_stop(c);
     double in = at > now ? (double)(at - now) / 1e3 : 0.;
     ev_now_update(loop);
-    ev_timer_set(&c->timer, in, in > 0.001 ? in : 0.001); /* it repeats until it is told otherwise, so that it is ours to stop */
+    ev_timer_set(&c->timer, in,
+                 in > 0.001 ? in : 0.001); /* it repeats until it is told otherwise, so that it is ours to stop */
     ev_timer_start(loop, &c->timer);
     ev_unref(loop);
     c->armed_ms = at;
@@ -122,7 +124,7 @@ static void expired(pea_conn *c)
         pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
         return;
     }
-    const char *text = !c->ready                            ? "the handshake timeout passed"
+    const char *text = !c->ready                         ? "the handshake timeout passed"
                        : partial_due(c) <= pea__now_ms() ? "a message was begun and not finished in time"
                                                          : "the idle timeout passed";
     pea_reason reason = {.origin = PEA_BY_TIMEOUT, .err = PEA_E_TIMEOUT, .code = PEA_CODE_TIMEOUT};
@@ -185,7 +187,8 @@ static void log_end(pea_conn *c, const pea_reason *reason)
     pea__log(c->node->runtime, PEA_LOG_INFO, c->node, c, pea_reason_format(reason, text));
 }
 
-/* CLOSED: the callbacks that are owed, then nothing of the connection is left but its memory, until the round frees it. */
+/* CLOSED: the callbacks that are owed, then nothing of the connection is left but its memory, until the round frees
+ * it. */
 static void end(pea_conn *c, const pea_reason *reason)
 {
     c->over = true;
@@ -330,7 +333,8 @@ static void readable(pea_conn *c)
 
 /* ---- Writing ---- */
 
-/* send() failed. The peer's last words may still lie in the socket: they are read before the error is taken for the reason. */
+/* send() failed. The peer's last words may still lie in the socket: they are read before the error is taken for the
+ * reason. */
 static void write_failed(pea_conn *c)
 {
     while (read_once(c))
@@ -385,7 +389,8 @@ static void flush(pea_conn *c)
     if (c->over)
         return;
     confirm(c, PEA_OK);
-    if (c->paused && pea__pipe_take_drain(c->pipe)) /* room to write is told all the same: it may be what the pause waits for */
+    if (c->paused &&
+        pea__pipe_take_drain(c->pipe)) /* room to write is told all the same: it may be what the pause waits for */
         deliver(c, &(pea_event){.type = PEA_EVENT_DRAIN});
     pump(c);
     if (c->over)
@@ -457,8 +462,8 @@ void pea__conn_round(pea_conn *c)
 
 /* ---- Birth ---- */
 
-pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain, pea_codec *codec,
-                      const pea_peer *expect, pea_error *why)
+pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain,
+                      pea_codec *codec, const pea_peer *expect, pea_error *why)
 {
     pea_runtime *r = node->runtime;
     pea_err err;
@@ -557,7 +562,10 @@ pea_err pea_conn_send_msg(pea_conn *c, pea_msg *msg, void (*on_sent)(void *arg, 
         pea__free(s);
         return err;
     }
-    *s = (pea__sent){.next = c->sent_last != NULL ? c->sent_last->next : s, .position = pea__pipe_queued_total(c->pipe), .fn = on_sent, .arg = arg};
+    *s = (pea__sent){.next = c->sent_last != NULL ? c->sent_last->next : s,
+                     .position = pea__pipe_queued_total(c->pipe),
+                     .fn = on_sent,
+                     .arg = arg};
     if (c->sent_last != NULL)
         c->sent_last->next = s;
     c->sent_last = s;

@@ -35,7 +35,8 @@ pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
 #endif
     if (addr->family == PEA_ADDR_UNIX)
         return PEA_OK;
-    return option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY", why); /* what is sent together is written together already */
+    return option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY",
+                  why); /* what is sent together is written together already */
 }
 
 /* ---- Accepting ---- */
@@ -158,7 +159,8 @@ static pea_err open_socket(const pea_addr *addr, int backlog, int *out, pea_erro
     if (err == PEA_OK && addr->family != PEA_ADDR_UNIX)
         err = option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", why);
     if (err == PEA_OK && addr->family == PEA_ADDR_IPV6)
-        err = option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY", why); /* IPv4 is asked for by an address of its own */
+        err = option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY",
+                     why); /* IPv4 is asked for by an address of its own */
     char text[PEA_ADDR_TEXT_BYTES];
     if (err == PEA_OK && bind(fd, (const struct sockaddr *)&at, len) != 0)
         err = pea__error_sys(why, errno, pea_addr_format(addr, text));
@@ -181,7 +183,8 @@ static void bound_addr(pea_listener *l)
         pea__addr_from_socket(&l->addr, &at, len);
 }
 
-pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener, pea_error *why)
+pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener,
+                        pea_error *why)
 {
     pea_listen_opts o = PEA_LISTEN_INIT;
     pea_addr at;

@@ -24,6 +24,6 @@ void pea_log_stderr(const pea_log_line *line, void *arg)
     if (line->peer != NULL)
         pea_peer_format(line->peer, peer);
     /* One call, so that lines of several threads do not mix. */
-    fprintf(stderr, "peapod: %s: %s%s%s%s%s%s%s\n", pea_log_level_name(line->level), node, conn, remote, remote[0] != '\0' ? ", " : "", peer,
-            peer[0] != '\0' ? ", " : "", line->text);
+    fprintf(stderr, "peapod: %s: %s%s%s%s%s%s%s\n", pea_log_level_name(line->level), node, conn, remote,
+            remote[0] != '\0' ? ", " : "", peer, peer[0] != '\0' ? ", " : "", line->text);
 }

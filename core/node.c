@@ -228,7 +228,8 @@ void pea_node_counts(const pea_node *node, pea_counts *counts)
     *counts = node->counts;
 }
 
-/* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(), from the loop. */
+/* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(),
+ * from the loop. */
 void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg)
 {
     for (pea_conn *c = node->conns, *next; c != NULL; c = next) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection without I/O: its life from the first byte to CLOSED, and the public face. What flows through it is in pipe_read.c and pipe_write.c,
- * what comes before in pipe_stage.c, what native mode says in channel.c. */
+/* One connection without I/O: its life from the first byte to CLOSED, and the public face. What flows through it is
+ * in pipe_read.c and pipe_write.c, what comes before in pipe_stage.c, what native mode says in channel.c. */
 #include <errno.h>
 #include <string.h>
 
@@ -66,8 +66,8 @@ static pea_err set_codec(pea_pipe *p, const pea_pipe_opts *o)
     return PEA_OK;
 }
 
-pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool, uint64_t runtime_id, uint64_t conn_id,
-                      pea_error *why)
+pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool,
+                      uint64_t runtime_id, uint64_t conn_id, pea_error *why)
 {
     pea_pipe_opts o = PEA_PIPE_INIT;
     pea_err err = pea__options(&o, sizeof o, opts, why);
@@ -90,7 +90,9 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->answer = PEA_MORE;
     p->partial_since = -1;
     p->high_water = o.high_water != 0 ? o.high_water : PEA_HIGH_WATER_DEFAULT;
-    p->low_water = o.low_water != 0 ? o.low_water : p->high_water / 4 < PEA_LOW_WATER_DEFAULT ? p->high_water / 4 : PEA_LOW_WATER_DEFAULT;
+    p->low_water = o.low_water != 0                            ? o.low_water
+                   : p->high_water / 4 < PEA_LOW_WATER_DEFAULT ? p->high_water / 4
+                                                               : PEA_LOW_WATER_DEFAULT;
     p->half_close = o.half_close;
     p->env.pipe = p;
     p->conn_owned = runtime_id != 0;
@@ -122,7 +124,8 @@ static void codec_destroy(pea_pipe *p)
     p->codec_self = NULL;
 }
 
-/* Gives back what only a living connection needs. Not from inside pea__pipe_end(): a stage, or whoever looks at a message, may be on the stack. */
+/* Gives back what only a living connection needs. Not from inside pea__pipe_end(): a stage, or whoever looks at a
+ * message, may be on the stack. */
 static void release(pea_pipe *p)
 {
     if (p->released)
@@ -183,7 +186,8 @@ pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell)
         return PEA_AGAIN;
     keep_reason(p, reason);
     bool hushed = reason->origin == PEA_BY_PEER && (p->heard & PEA__CLOSE) != 0;
-    bool ours = reason->origin == PEA_BY_USER || reason->origin == PEA_BY_SHUTDOWN; /* else the text is for our own log */
+    bool ours =
+        reason->origin == PEA_BY_USER || reason->origin == PEA_BY_SHUTDOWN; /* else the text is for our own log */
     bool told = farewell && !hushed && pea__farewell_say(p, reason->code, ours ? reason->text : NULL) == PEA_OK;
     bool can_end = farewell && !hushed && (p->top > 0 || p->phase == PEA__OPEN);
     if (told || can_end) {
@@ -193,9 +197,9 @@ pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell)
     }
     pea__tx_drop(p);
     /* What a stage or transform said beside its error (an alert) still goes out, and is protected like a farewell. */
-    bool last_words = !hushed && !p->fin && p->out_control > 0;
-    p->phase = last_words ? PEA__FAREWELL : PEA__OVER;
-    p->wire_end_said = last_words;
+    bool heard = p->last_words && !hushed && !p->fin;
+    p->phase = heard ? PEA__FAREWELL : PEA__OVER;
+    p->wire_end_said = heard;
     return PEA_AGAIN;
 }
 
@@ -228,7 +232,7 @@ void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *tex
 {
     if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER) {
         pea_reason reason = {.origin = origin, .err = err};
-            pea__reason_say(&reason, text);
+        pea__reason_say(&reason, text);
         pea__pipe_end(p, &reason, false);
     }
     p->phase = PEA__OVER;
@@ -343,8 +347,8 @@ void pea_pipe_tick(pea_pipe *p, int64_t mono_ms, int64_t wall_ms)
 
 pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
 {
-    if (ticket.runtime != p->runtime_id || ticket.conn != p->conn_id || ticket.wait != p->wait || p->answer != PEA_WAIT ||
-        p->phase >= PEA__OPEN)
+    if (ticket.runtime != p->runtime_id || ticket.conn != p->conn_id || ticket.wait != p->wait ||
+        p->answer != PEA_WAIT || p->phase >= PEA__OPEN)
         return PEA_E_STALE;
     p->answer = verdict == PEA_OK ? PEA_OK : verdict < 0 ? verdict : PEA_E_REFUSED;
     p->stage_poked = true;
@@ -439,7 +443,8 @@ static pea_err advance(pea_pipe *p, pea_event *event)
         return begin(p);
     switch ((pea__phase)p->phase) {
     case PEA__GREETING:
-        return p->mode == PEA_NATIVE && p->fin && p->floors[0].rx.len == 0 ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED) : pea__greeting_run(p);
+        return p->mode == PEA_NATIVE && p->fin && p->floors[0].rx.len == 0 ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED)
+                                                                           : pea__greeting_run(p);
     case PEA__STAGES:
         return pea__stages_run(p);
     case PEA__OPENING:
@@ -496,7 +501,8 @@ pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
         }
         err = advance(p, event);
         if (err == PEA_MORE && gone_while_waiting(p))
-            err = pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, "the peer closed the connection while it was being judged");
+            err = pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED,
+                                 "the peer closed the connection while it was being judged");
         if (err == PEA_MORE) {
             pea__phase before = (pea__phase)p->phase;
             settle(p);

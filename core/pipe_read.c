@@ -39,6 +39,7 @@ static pea_err unseal(pea_pipe *p, size_t i)
         size_t had = f->rx.len, wire_had = wire->len;
         pea_buf reply = {.pool = p->pool};
         pea_err err = f->transform.ops->unseal(f->transform.self, wire, &f->rx, PEA__UNSEAL_MAX, &reply);
+        p->last_words |= err < 0 && reply.len > 0;
         pea_err sealed = pea__wire_control(p, &reply, i - 1);
         pea_buf_free(&reply);
         if (err == PEA_OK && sealed != PEA_OK)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it; and the verdicts that they ask for. */
+/* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it; and the verdicts
+ * that they ask for. */
 #include <string.h>
 
 #include "err_priv.h"
@@ -234,7 +235,8 @@ static pea_err stage_start(pea_pipe *p)
     return PEA_OK;
 }
 
-/* Pushes the transform that the stage leaves behind. Plaintext that lies on the floor below becomes its wire: nothing of it is taken for plaintext after it. */
+/* Pushes the transform that the stage leaves behind. Plaintext that lies on the floor below becomes its wire: nothing
+ * of it is taken for plaintext after it. */
 static pea_err stage_yield(pea_pipe *p)
 {
     const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
@@ -258,9 +260,11 @@ static pea_err stages_done(pea_pipe *p)
     if (p->mode == PEA_NATIVE)
         return pea__opening_begin(p);
     if (!p->chain->plain && (p->verdict == NULL || !p->verdict->proven))
-        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, "no stage proved who the peer is, and the chain is not plain");
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED,
+                              "no stage proved who the peer is, and the chain is not plain");
     if (p->mode == PEA_RECORDS && (p->top == 0 || !p->floors[p->top].transform.one_message_per_record))
-        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID, "PEA_RECORDS needs a last transform that keeps one message in one record");
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID,
+                              "PEA_RECORDS needs a last transform that keeps one message in one record");
     p->phase = PEA__OPENING;
     return PEA_AGAIN;
 }
@@ -273,7 +277,8 @@ static pea_err stage_done(pea_pipe *p)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
     bool refused = p->verdict != NULL && p->verdict->refused;
     bool last = (size_t)p->stage + 1 == p->chain->n_stages;
-    if (refused && !(last && p->mode == PEA_NATIVE)) /* no later stage runs: the transform's END is all that can be said */
+    if (refused &&
+        !(last && p->mode == PEA_NATIVE)) /* no later stage runs: the transform's END is all that can be said */
         return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
     pea__stage_destroy(p);
     p->stage++;
@@ -294,6 +299,7 @@ static pea_err stage_step(pea_pipe *p, pea_buf *in)
     pea_err sent = PEA_OK;
     if (in_plaintext(p))
         sent = transcribe(p, (pea_span){from, had - in->len}, (pea_span){said.data, said.len});
+    p->last_words = err < 0 && said.len > 0;
     if (sent == PEA_OK)
         sent = pea__wire_control(p, &said, p->top);
     pea_buf_free(&said);
@@ -318,7 +324,8 @@ pea_err pea__stages_run(pea_pipe *p)
 {
     if (p->stage == p->chain->n_stages)
         return stages_done(p);
-    /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must not see that one's bytes. */
+    /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must
+     * not see that one's bytes. */
     bool early = p->mode == PEA_NATIVE && p->greeting_seen < PEA__GREETING_BYTES;
     pea_buf nothing = {.pool = p->pool};
     pea_buf *in = early ? &nothing : pea__pipe_plain(p);

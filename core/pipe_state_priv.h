@@ -83,6 +83,7 @@ struct pea_pipe {
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
     bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
+    bool last_words;      /* a stage or transform failed and said so to the peer: an alert */
     uint8_t top;          /* the floor where plaintext comes out: transforms in place */
     uint8_t stage;        /* the one that runs, or the number of stages */
     size_t stage_seen;    /* bytes of its input that the stage has seen and left */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the rooms of the connection core share: runtime, worker, node, listener and connection, and who may call what of each other. */
+/* What the rooms of the connection core share: runtime, worker, node, listener and connection, and who may call what
+ * of each other. */
 #ifndef PEAPOD_RUNTIME_PRIV_H
 #define PEAPOD_RUNTIME_PRIV_H
 
@@ -10,13 +11,13 @@
 #include "pipe_priv.h"
 #include "table_priv.h"
 
-#define PEA__SCRATCH_BYTES 262144u      /* one read of a busy connection */
-#define PEA__HEADROOM_BYTES 67584u      /* before it: the unfinished rest of the read before, at most a record */
-#define PEA__READS_PER_EVENT 4u         /* then the others have their turn */
+#define PEA__SCRATCH_BYTES 262144u /* one read of a busy connection */
+#define PEA__HEADROOM_BYTES 67584u /* before it: the unfinished rest of the read before, at most a record */
+#define PEA__READS_PER_EVENT 4u    /* then the others have their turn */
 #define PEA__WRITES_PER_EVENT 4u
 #define PEA__ACCEPTS_PER_EVENT 16u
-#define PEA__ACCEPT_PAUSE_S 0.1         /* when descriptors or memory are exhausted */
-#define PEA__CONN_COST 2048u            /* what admission counts for a connection beside its buffers */
+#define PEA__ACCEPT_PAUSE_S 0.1 /* when descriptors or memory are exhausted */
+#define PEA__CONN_COST 2048u    /* what admission counts for a connection beside its buffers */
 
 /* ---- worker.c: one loop thread ---- */
 
@@ -32,7 +33,7 @@ typedef struct pea__worker {
     ev_timer rounds;              /* fed for this round, started for the next */
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
-    bool inside;                  /* one of our callbacks runs */
+    bool inside; /* one of our callbacks runs */
     bool nested_told;
     /* The mailbox: the only part that other threads touch. */
     ev_async mail;
@@ -44,7 +45,8 @@ typedef struct pea__worker {
 PEA_MUST_CHECK pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop);
 void pea__worker_stop(pea__worker *w);
 
-/* Every watcher callback begins and ends so. False: an ev_run() inside a callback of ours, where nothing may be done. */
+/* Every watcher callback begins and ends so. False: an ev_run() inside a callback of ours, where nothing may be
+ * done. */
 bool pea__worker_enter(pea__worker *w);
 void pea__worker_leave(pea__worker *w);
 
@@ -102,9 +104,11 @@ static inline bool pea__forked(const pea_runtime *runtime)
 }
 
 /* Says a line if the runtime wants such lines. `conn` may be NULL. */
-void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn, const char *text);
+void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn,
+              const char *text);
 
-/* Calls fn(runtime, arg) for the runtime of this serial, which lives during the call; false: there is none. Any thread. */
+/* Calls fn(runtime, arg) for the runtime of this serial, which lives during the call; false: there is none. Any
+ * thread. */
 bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *arg), void *arg);
 
 /* ---- node.c ---- */
@@ -126,7 +130,7 @@ struct pea_node {
     pea_policy *policy;
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
-    pea_conn *conns;                /* all of them, the newest first */
+    pea_conn *conns; /* all of them, the newest first */
     pea_conn *by_addr;
     struct pea__peer_entry *by_peer;
     pea_counts counts;
@@ -142,7 +146,8 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
 
 /* ---- admission.c ---- */
 
-/* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged, `why` names the limit and its value */
+/* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
+ * `why` names the limit and its value */
 PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, pea_error *why);
 void pea__admission_refused(pea_node *node); /* by on_accept */
 void pea__admission_ready(pea_node *node);   /* pending no more */
@@ -183,11 +188,11 @@ struct pea_conn {
     bool connecting, ready, closing, over, paused, blocked, shut, fin, queued, pump_due;
     uint8_t side;
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
-    int64_t since_ms;   /* this state began */
-    int64_t heard_ms;   /* the last byte received */
-    int64_t armed_ms;   /* when the timer fires; 0: it does not run */
+    int64_t since_ms;                    /* this state began */
+    int64_t heard_ms;                    /* the last byte received */
+    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
     pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
-    pea__sent *sent_last; /* a ring: its next is the first; NULL: none */
+    pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named;
     void *user;
     pea_addr remote;
@@ -195,8 +200,8 @@ struct pea_conn {
 };
 
 /* A connection over a socket, which it owns from here on, also on failure. */
-PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain, pea_codec *codec,
-                                     const pea_peer *expect, pea_error *why);
+PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote,
+                                     pea_chain *chain, pea_codec *codec, const pea_peer *expect, pea_error *why);
 void pea__conn_dial(pea_conn *conn, int dial_errno); /* connect() said so: 0, EINPROGRESS or an error */
 void pea__conn_begin(pea_conn *conn);                /* the socket is connected */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);

@@ -8,8 +8,8 @@
 
 pea_err pea_codec_new(pea_codec **codec, const pea_codec_ops *ops, void *config, void (*release)(void *config))
 {
-    if (codec == NULL || ops == NULL || ops->version != PEA_CODEC_VERSION || ops->name == NULL || ops->decode == NULL || ops->put == NULL ||
-        ops->marks == NULL || ops->overhead > (size_t)2 * PEA_MARK_MAX)
+    if (codec == NULL || ops == NULL || ops->version != PEA_CODEC_VERSION || ops->name == NULL || ops->decode == NULL ||
+        ops->put == NULL || ops->marks == NULL || ops->overhead > (size_t)2 * PEA_MARK_MAX)
         return PEA_E_INVALID;
     pea_codec *c = pea__alloc(sizeof *c);
     if (c == NULL)

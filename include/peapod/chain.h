@@ -10,7 +10,8 @@
 extern "C" {
 #endif
 
-/* Appends a Noise handshake, checked now: what it lacks is said here, not at the first connection. Options are copied, the identity is referenced.
+/* Appends a Noise handshake, checked now: what it lacks is said here, not at the first connection. Options are
+ * copied, the identity is referenced.
  * PEA_OK | as pea_noise_new() | as pea_chain_add() | PEA_E_INVALID with a sentence: a prologue in
  * native mode, record_preserving in another mode than PEA_RECORDS, or PEA_RECORDS without it */
 PEA_API PEA_MUST_CHECK pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error *why);

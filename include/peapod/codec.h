@@ -17,7 +17,8 @@ typedef enum pea_side { PEA_INITIATOR = 0, PEA_RESPONDER = 1 } pea_side;
 
 /* Where a message lies. */
 typedef struct pea_frame {
-    size_t total;   /* PEA_OK: bytes of the whole frame | PEA_MORE: bytes needed before it is worth asking again, more than there are */
+    /* PEA_OK: bytes of the whole frame | PEA_MORE: bytes needed before it is worth asking again, more than there are */
+    size_t total;
     size_t offset;  /* PEA_OK: where the payload begins in the data */
     size_t len;     /* PEA_OK: its bytes */
     size_t scanned; /* the codec's own between two calls for the same frame; 0 at its first */
@@ -32,15 +33,16 @@ typedef struct pea_frame_marks {
 typedef struct pea_codec_ops {
     uint32_t version; /* PEA_CODEC_VERSION */
     const char *name;
-    /* One per connection, once its peer is known (NULL: nobody was authenticated). NULL: the codec has no state, `self` is `config`.
+    /* One per connection, once its peer is known (NULL: nobody was authenticated). NULL: the codec has no state,
+     * `self` is `config`.
      * PEA_OK | < 0, which ends the connection */
     pea_err (*create)(const void *config, pea_side side, const pea_peer *peer, void **self);
     /* Finds the first message in `data` (len >= 1).
      * PEA_OK | PEA_MORE | PEA_E_TOO_BIG | PEA_E_PROTO */
     pea_err (*decode)(void *self, const uint8_t *data, size_t len, pea_frame *frame);
     size_t overhead; /* most bytes that put() adds to a payload */
-    /* Writes a message, framed, at `dst`, where len + overhead bytes are free. Returns the bytes written; 0: this codec cannot say it,
-     * and writes nothing (a codec with overhead 0 writes len bytes). */
+    /* Writes a message, framed, at `dst`, where len + overhead bytes are free. Returns the bytes written; 0: this
+     * codec cannot say it, and writes nothing (a codec with overhead 0 writes len bytes). */
     size_t (*put)(void *self, const void *payload, size_t len, uint8_t *dst);
     /* The same for a payload that stays where it is. PEA_OK | PEA_E_TOO_BIG */
     pea_err (*marks)(void *self, const void *payload, size_t len, pea_frame_marks *marks);
@@ -50,9 +52,12 @@ typedef struct pea_codec_ops {
 /* A codec with its configuration: immutable, reference-counted, shared by any number of connections and threads. */
 typedef struct pea_codec pea_codec;
 
-/* A codec of the user's own. `config` is handed to create(); `release` (may be NULL) is called with it when the last reference goes.
- * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (a slot is missing, or the version is unknown). After an error release() was not called. Any thread. */
-PEA_API PEA_MUST_CHECK pea_err pea_codec_new(pea_codec **codec, const pea_codec_ops *ops, void *config, void (*release)(void *config));
+/* A codec of the user's own. `config` is handed to create(); `release` (may be NULL) is called with it when the last
+ * reference goes.
+ * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (a slot is missing, or the version is unknown). After an error release() was
+ * not called. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_codec_new(pea_codec **codec, const pea_codec_ops *ops, void *config,
+                                             void (*release)(void *config));
 
 /* One more reference; returns codec. Any thread. */
 PEA_API pea_codec *pea_codec_ref(pea_codec *codec);
@@ -71,18 +76,24 @@ typedef struct pea_length_opts {
     uint8_t field;        /* bytes of the length field, 1 to 8; 0: 4 */
     uint8_t offset;       /* bytes before the field, at most 8: sent as zeros, skipped when read. Default 0 */
     pea_byte_order order; /* default: big-endian */
-    int32_t adjustment;   /* what the field says, plus this, is the payload's length: -4 where a 4-byte field counts itself. Default 0.
-                           * With a positive one shorter payloads cannot be said: sending them is PEA_E_TOO_BIG */
-    uint64_t max;         /* largest payload in bytes; 0: 8 MiB, or what the field can say if that is less */
+    /* what the field says, plus this, is the payload's length: -4 where a 4-byte field counts itself. Default 0. With
+     * a positive one shorter payloads cannot be said: sending them is PEA_E_TOO_BIG */
+    int32_t adjustment;
+    uint64_t max; /* largest payload in bytes; 0: 8 MiB, or what the field can say if that is less */
 } pea_length_opts;
 
 #define PEA_LENGTH(...) (&(pea_length_opts){.size = sizeof(pea_length_opts), __VA_ARGS__})
-#define PEA_LENGTH_INIT {sizeof(pea_length_opts), 0, 0, PEA_BIG_ENDIAN, 0, 0}
+#define PEA_LENGTH_INIT                                     \
+    {                                                       \
+        sizeof(pea_length_opts), 0, 0, PEA_BIG_ENDIAN, 0, 0 \
+    }
 
-/* The length codec. `opts` may be NULL: the defaults. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
+/* The length codec. `opts` may be NULL: the defaults. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any
+ * thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_codec_length(pea_codec **codec, const pea_length_opts *opts, pea_error *why);
 
-/* No framing: on_message gets bytes as they come, in pieces of any size (never empty). PEA_OK | PEA_E_NOMEM. Any thread. */
+/* No framing: on_message gets bytes as they come, in pieces of any size (never empty). PEA_OK | PEA_E_NOMEM. Any
+ * thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_codec_raw(pea_codec **codec);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One live connection of a node: send, pause, close, and look at it. All of it on the connection's own thread; a pea_conn * is good until
- * on_disconnect returned. Keep the id, not the pointer, for later. */
+/* One live connection of a node: send, pause, close, and look at it. All of it on the connection's own thread; a
+ * pea_conn * is good until on_disconnect returned. Keep the id, not the pointer, for later. */
 #ifndef PEAPOD_CONN_H
 #define PEAPOD_CONN_H
 
@@ -15,27 +15,33 @@ typedef struct pea_node pea_node;
 typedef struct pea_conn pea_conn;
 
 /* Queues one message (copied): fire and forget. It leaves in the same round of the loop.
- * PEA_OK | PEA_E_QUEUE_FULL (above high water: nothing is queued, on_drain follows) | PEA_E_STATE (not ready, or closing) | PEA_E_TOO_BIG | PEA_E_NOMEM | PEA_E_FORKED */
+ * PEA_OK | PEA_E_QUEUE_FULL (above high water: nothing is queued, on_drain follows) | PEA_E_STATE (not ready, or
+ * closing) | PEA_E_TOO_BIG | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_conn_send(pea_conn *conn, const void *data, size_t len);
 
-/* The same for a shared message; if PEA_OK was returned, on_sent(arg, err) is called exactly once: PEA_OK when its last byte reached the kernel, or
- * why it never will. on_sent may be NULL. Returns as pea_conn_send(). */
-PEA_API PEA_MUST_CHECK pea_err pea_conn_send_msg(pea_conn *conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err), void *arg);
+/* The same for a shared message; if PEA_OK was returned, on_sent(arg, err) is called exactly once: PEA_OK when its
+ * last byte reached the kernel, or why it never will. on_sent may be NULL. Returns as pea_conn_send(). */
+PEA_API PEA_MUST_CHECK pea_err pea_conn_send_msg(pea_conn *conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err),
+                                                 void *arg);
 
 /* Writes what is queued now, instead of at the end of this round. */
 PEA_API void pea_conn_flush(pea_conn *conn);
 
-/* Inside on_message: the message beyond the call, as shared memory (the caller owns a reference). PEA_OK | PEA_E_NOMEM | PEA_E_STATE (not inside on_message) */
+/* Inside on_message: the message beyond the call, as shared memory (the caller owns a reference). PEA_OK |
+ * PEA_E_NOMEM | PEA_E_STATE (not inside on_message) */
 PEA_API PEA_MUST_CHECK pea_err pea_conn_keep(pea_conn *conn, pea_msg **msg);
 
-/* Flushes what is queued, tells the peer code and text (native mode; UTF-8, at most PEA_TEXT_MAX bytes; NULL: ""), lets it read them within linger, then on_disconnect.
- * No on_message after it. Calling it again, or while the connection ends, does nothing. */
+/* Flushes what is queued, tells the peer code and text (native mode; UTF-8, at most PEA_TEXT_MAX bytes; NULL: ""),
+ * lets it read them within linger, then on_disconnect. No on_message after it. Calling it again, or while the
+ * connection ends, does nothing. */
 PEA_API void pea_conn_close(pea_conn *conn, uint16_t code, const char *text);
 
-/* Drops the connection at once, with what is queued. on_disconnect follows, from the loop, not from inside this call. */
+/* Drops the connection at once, with what is queued. on_disconnect follows, from the loop, not from inside this
+ * call. */
 PEA_API void pea_conn_abort(pea_conn *conn);
 
-/* No more messages from this side; the peer's still come (its node wants half_close). PEA_OK | PEA_E_STATE | PEA_E_UNSUPPORTED | PEA_E_FORKED */
+/* No more messages from this side; the peer's still come (its node wants half_close). PEA_OK | PEA_E_STATE |
+ * PEA_E_UNSUPPORTED | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_conn_end(pea_conn *conn);
 
 /* Stops and restarts reading; no on_message after pause returned. TCP slows the peer down. */
@@ -60,9 +66,9 @@ typedef struct pea_conn_info {
     uint64_t id;
     pea_side side;
     pea_state state;
-    pea_addr local;  /* PEA_ADDR_NONE where not known */
+    pea_addr local; /* PEA_ADDR_NONE where not known */
     pea_addr remote;
-    pea_peer peer;   /* PEA_PEER_NONE: nobody was proven. In on_connect_failed after a refusal: who was refused */
+    pea_peer peer; /* PEA_PEER_NONE: nobody was proven. In on_connect_failed after a refusal: who was refused */
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* bytes as on the wire */
 } pea_conn_info;
 

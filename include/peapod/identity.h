@@ -18,18 +18,25 @@ typedef struct pea_identity pea_identity;
 /* A new random key pair. PEA_OK | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_generate(pea_identity **identity, pea_error *why);
 
-/* From 32 secret bytes (the caller wipes its own copy). PEA_OK | PEA_E_NOMEM | PEA_E_INVALID: it is all zero, or its public key would be */
-PEA_API PEA_MUST_CHECK pea_err pea_identity_from_secret(pea_identity **identity, const uint8_t secret[PEA_KEY_BYTES], pea_error *why);
+/* From 32 secret bytes (the caller wipes its own copy). PEA_OK | PEA_E_NOMEM | PEA_E_INVALID: it is all zero, or its
+ * public key would be */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_from_secret(pea_identity **identity, const uint8_t secret[PEA_KEY_BYTES],
+                                                        pea_error *why);
 
-/* From the text of a key file: PKCS#8 PEM (RFC 8410, as `openssl genpkey -algorithm X25519` writes) or the one base64 line of `wg genkey`.
- * PEA_OK | PEA_E_FORMAT with line and sentence | PEA_E_UNSUPPORTED (another algorithm, an encrypted key) | PEA_E_NOMEM */
-PEA_API PEA_MUST_CHECK pea_err pea_identity_parse(pea_identity **identity, const char *text, size_t len, pea_error *why);
+/* From the text of a key file: PKCS#8 PEM (RFC 8410, as `openssl genpkey -algorithm X25519` writes) or the one base64
+ * line of `wg genkey`.
+ * PEA_OK | PEA_E_FORMAT with line and sentence | PEA_E_UNSUPPORTED (another algorithm, an encrypted key) |
+ * PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_parse(pea_identity **identity, const char *text, size_t len,
+                                                  pea_error *why);
 
-/* From a file. The open file must be a regular one, owned by us or root, and closed to others: not writable by group, without any right for others; group-readable only when root owns it (0440).
+/* From a file. The open file must be a regular one, owned by us or root, and closed to others: not writable by group,
+ * without any right for others; group-readable only when root owns it (0440).
  * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION (says what chmod would mend it) | as pea_identity_parse() */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_load(pea_identity **identity, const char *path, pea_error *why);
 
-/* Writes PKCS#8 PEM to a new file of mode 0600: all of it or nothing, synced to the disk. An existing file is never overwritten.
+/* Writes PKCS#8 PEM to a new file of mode 0600: all of it or nothing, synced to the disk. An existing file is never
+ * overwritten.
  * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why);
 
@@ -44,10 +51,12 @@ PEA_API void pea_identity_peer(const pea_identity *identity, pea_peer *peer);
 
 #define PEA_FINGERPRINT_BYTES 64
 
-/* A short form that two persons can compare by voice: hex groups of a BLAKE2b hash of kind and id, 128 bits, "3f2a 99c1 ..." (8 groups of 4). Not an id: it names nobody to the library. Returns dst. */
+/* A short form that two persons can compare by voice: hex groups of a BLAKE2b hash of kind and id, 128 bits, "3f2a
+ * 99c1 ..." (8 groups of 4). Not an id: it names nobody to the library. Returns dst. */
 PEA_API char *pea_peer_fingerprint(const pea_peer *peer, char dst[PEA_FINGERPRINT_BYTES]);
 
-/* A network id for PEA_CHAIN out of a name (any bytes): BLAKE2b-256 with a fixed key string. PEA_OK | PEA_E_INVALID (empty) */
+/* A network id for PEA_CHAIN out of a name (any bytes): BLAKE2b-256 with a fixed key string. PEA_OK | PEA_E_INVALID
+ * (empty) */
 PEA_API PEA_MUST_CHECK pea_err pea_network_id(uint8_t network[32], const void *name, size_t len);
 
 #ifdef __cplusplus

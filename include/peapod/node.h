@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A node listens and dials; every connection of it passes the same chain and policy and ends in its callbacks. On the runtime's loop thread only. */
+/* A node listens and dials; every connection of it passes the same chain and policy and ends in its callbacks. On the
+ * runtime's loop thread only. */
 #ifndef PEAPOD_NODE_H
 #define PEAPOD_NODE_H
 
@@ -12,7 +13,8 @@ extern "C" {
 
 typedef struct pea_listener pea_listener;
 
-/* Any of them may be NULL. They run on the connection's thread and may call anything that is allowed there; nothing is freed under them. */
+/* Any of them may be NULL. They run on the connection's thread and may call anything that is allowed there; nothing
+ * is freed under them. */
 typedef struct pea_node_callbacks {
     /* A socket was accepted and passed the limits. PEA_OK: go on | < 0: it is closed and counted as refused */
     pea_err (*on_accept)(pea_node *node, const pea_addr *from, void *user);
@@ -24,7 +26,8 @@ typedef struct pea_node_callbacks {
     void (*on_drain)(pea_conn *conn, void *user);
     /* The peer sends no more (half_close only). */
     void (*on_end)(pea_conn *conn, void *user);
-    /* This side begins to end a connection that was ready; pea_conn_send() still works inside, and what it queues is flushed within linger. */
+    /* This side begins to end a connection that was ready; pea_conn_send() still works inside, and what it queues is
+     * flushed within linger. */
     void (*on_closing)(pea_conn *conn, const pea_reason *reason, void *user);
     /* The end; exactly once for each on_connect. The conn is good until it returns. */
     void (*on_disconnect)(pea_conn *conn, const pea_reason *reason, void *user);
@@ -33,11 +36,11 @@ typedef struct pea_node_callbacks {
 } pea_node_callbacks;
 
 typedef struct pea_node_opts {
-    size_t size;         /* set by PEA_NODE */
-    const char *name;    /* for logs; NULL: a number, counted from 0. Copied */
-    pea_chain *chain;    /* referenced; required */
-    pea_codec *codec;    /* referenced; NULL: length, 4 bytes big-endian, 8 MiB */
-    pea_policy *policy;  /* referenced; NULL: only peers that a dial of ours expects are let in */
+    size_t size;                  /* set by PEA_NODE */
+    const char *name;             /* for logs; NULL: a number, counted from 0. Copied */
+    pea_chain *chain;             /* referenced; required */
+    pea_codec *codec;             /* referenced; NULL: length, 4 bytes big-endian, 8 MiB */
+    pea_policy *policy;           /* referenced; NULL: only peers that a dial of ours expects are let in */
     const pea_node_callbacks *on; /* copied; NULL: none */
     void *user;                   /* given to every callback */
 
@@ -58,16 +61,23 @@ typedef struct pea_node_opts {
 
 #define PEA_NODE(...) (&(pea_node_opts){.size = sizeof(pea_node_opts), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_NODE_INIT {sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0, 0, 0, false}
+#define PEA_NODE_INIT                                                                                                 \
+    {                                                                                                                 \
+        sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0, 0, 0, false \
+    }
 #else
-#define PEA_NODE_INIT {.size = sizeof(pea_node_opts)}
+#define PEA_NODE_INIT                 \
+    {                                 \
+        .size = sizeof(pea_node_opts) \
+    }
 #endif
 
 /* A node. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence */
-PEA_API PEA_MUST_CHECK pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts *opts, pea_error *why);
+PEA_API PEA_MUST_CHECK pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts *opts,
+                                            pea_error *why);
 
-/* Frees a node in any state: listeners and connections are aborted first, with every callback that is owed. Inside a callback of the node it
- * takes effect at the end of the round. NULL is allowed. */
+/* Frees a node in any state: listeners and connections are aborted first, with every callback that is owed. Inside a
+ * callback of the node it takes effect at the end of the round. NULL is allowed. */
 PEA_API void pea_node_free(pea_node *node);
 
 /* The name, the user pointer and the runtime that it was made with. Good until pea_node_free(). */
@@ -76,18 +86,24 @@ PEA_API void *pea_node_user(const pea_node *node);
 PEA_API pea_runtime *pea_node_runtime(const pea_node *node);
 
 typedef struct pea_listen_opts {
-    size_t size;        /* set by PEA_LISTEN */
-    pea_chain *chain;   /* referenced; NULL: the node's */
-    pea_codec *codec;   /* referenced; NULL: the node's */
-    int backlog;        /* 0: 1,024, which the system may cut */
+    size_t size;      /* set by PEA_LISTEN */
+    pea_chain *chain; /* referenced; NULL: the node's */
+    pea_codec *codec; /* referenced; NULL: the node's */
+    int backlog;      /* 0: 1,024, which the system may cut */
 } pea_listen_opts;
 
 #define PEA_LISTEN(...) (&(pea_listen_opts){.size = sizeof(pea_listen_opts), __VA_ARGS__})
-#define PEA_LISTEN_INIT {sizeof(pea_listen_opts), NULL, NULL, 0}
+#define PEA_LISTEN_INIT                        \
+    {                                          \
+        sizeof(pea_listen_opts), NULL, NULL, 0 \
+    }
 
-/* Listens on a literal address (addr.h); port 0 lets the system choose. A Unix socket's stale file is not removed. `listener` may be NULL; it belongs to the node.
- * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_STATE (shut down) | PEA_E_NOMEM | PEA_E_FORKED */
-PEA_API PEA_MUST_CHECK pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener, pea_error *why);
+/* Listens on a literal address (addr.h); port 0 lets the system choose. A Unix socket's stale file is not removed.
+ * `listener` may be NULL; it belongs to the node.
+ * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_STATE (shut down) | PEA_E_NOMEM |
+ * PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts,
+                                               pea_listener **listener, pea_error *why);
 
 /* Stops listening; connections that it accepted live on. The listener is gone. A Unix socket's file is removed. */
 PEA_API void pea_node_unlisten(pea_node *node, pea_listener *listener);
@@ -104,13 +120,20 @@ typedef struct pea_dial_opts {
 } pea_dial_opts;
 
 #define PEA_DIAL(...) (&(pea_dial_opts){.size = sizeof(pea_dial_opts), __VA_ARGS__})
-#define PEA_DIAL_INIT {sizeof(pea_dial_opts), NULL, NULL, NULL, NULL}
+#define PEA_DIAL_INIT                                 \
+    {                                                 \
+        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL \
+    }
 
-/* Dials a literal address. `opts` may be NULL, `id` may be NULL. If PEA_OK was returned, on_connect or on_connect_failed follows, never from inside this call.
- * PEA_OK | PEA_E_FORMAT | PEA_E_LIMIT (named in `why`) | PEA_E_STATE (shut down) | PEA_E_SYS | PEA_E_NOMEM | PEA_E_FORKED */
-PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *opts, uint64_t *id, pea_error *why);
+/* Dials a literal address. `opts` may be NULL, `id` may be NULL. If PEA_OK was returned, on_connect or
+ * on_connect_failed follows, never from inside this call.
+ * PEA_OK | PEA_E_FORMAT | PEA_E_LIMIT (named in `why`) | PEA_E_STATE (shut down) | PEA_E_SYS | PEA_E_NOMEM |
+ * PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *opts,
+                                                uint64_t *id, pea_error *why);
 
-/* Live connections, in any state: by id, by remote address (any one of them), by proven peer (any one, READY first). NULL: none. */
+/* Live connections, in any state: by id, by remote address (any one of them), by proven peer (any one, READY first).
+ * NULL: none. */
 PEA_API pea_conn *pea_node_find(const pea_node *node, uint64_t id);
 PEA_API pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote);
 PEA_API pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer);
@@ -123,15 +146,17 @@ typedef struct pea_counts {
     uint32_t pending;     /* not yet READY */
     uint32_t ready;
     uint32_t listeners;
-    uint64_t refused;     /* sockets turned away by limits or on_accept, ever */
+    uint64_t refused; /* sockets turned away by limits or on_accept, ever */
 } pea_counts;
 
 /* Fills in `*counts` as of now. */
 PEA_API void pea_node_counts(const pea_node *node, pea_counts *counts);
 
-/* Stops listening and dialling, tells every peer SHUTDOWN, flushes, and at deadline_ms (0: linger) aborts what is left. on_done(arg) is called once, from the loop, after
- * the last on_disconnect. A second call only shortens the deadline; its on_done is called too. May be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_FORKED */
-PEA_API PEA_MUST_CHECK pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg);
+/* Stops listening and dialling, tells every peer SHUTDOWN, flushes, and at deadline_ms (0: linger) aborts what is
+ * left. on_done(arg) is called once, from the loop, after the last on_disconnect. A second call only shortens the
+ * deadline; its on_done is called too. May be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg),
+                                                 void *arg);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise protocol framework, revision 34, as code without I/O: usable without any node. Patterns XX and XXpsk3 over 25519 with ChaChaPoly or AESGCM and
- * SHA256, SHA512, BLAKE2b or BLAKE2s. The stage that speaks it on connections is pea_chain_noise() in chain.h. */
+/* The Noise protocol framework, revision 34, as code without I/O: usable without any node. Patterns XX and XXpsk3
+ * over 25519 with ChaChaPoly or AESGCM and SHA256, SHA512, BLAKE2b or BLAKE2s. The stage that speaks it on
+ * connections is pea_chain_noise() in chain.h. */
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
@@ -13,8 +14,9 @@ extern "C" {
 #endif
 
 #define PEA_NOISE_DEFAULT "Noise_XX_25519_ChaChaPoly_BLAKE2b"
-#define PEA_NOISE_MESSAGE_MAX 65535u   /* bytes of any Noise message: section 3 */
-#define PEA_NOISE_HANDSHAKE_MAX 16384u /* bytes of a handshake message that peapod's stage reads: certificates fit, floods do not */
+#define PEA_NOISE_MESSAGE_MAX 65535u /* bytes of any Noise message: section 3 */
+/* bytes of a handshake message that peapod's stage reads: certificates fit, floods do not */
+#define PEA_NOISE_HANDSHAKE_MAX 16384u
 #define PEA_NOISE_TAG_BYTES 16u
 #define PEA_NOISE_HASH_MAX 64u
 
@@ -28,14 +30,19 @@ typedef struct pea_noise_opts {
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT {sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false}
+#define PEA_NOISE_INIT                                             \
+    {                                                              \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false \
+    }
 
-/* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One thread at a time. */
+/* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One
+ * thread at a time. */
 typedef struct pea_noise pea_noise;
 
-/* PEA_OK | PEA_E_UNSUPPORTED: which part of the protocol's name this build or CPU cannot do | PEA_E_FORMAT: not a Noise name | PEA_E_INVALID: identity or psk missing
- * or too many | PEA_E_NOMEM */
-PEA_API PEA_MUST_CHECK pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *opts, pea_error *why);
+/* PEA_OK | PEA_E_UNSUPPORTED: which part of the protocol's name this build or CPU cannot do | PEA_E_FORMAT: not a
+ * Noise name | PEA_E_INVALID: identity or psk missing or too many | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *opts,
+                                             pea_error *why);
 
 /* Wipes and frees, in any state. NULL is allowed. */
 PEA_API void pea_noise_free(pea_noise *noise);
@@ -44,20 +51,25 @@ PEA_API void pea_noise_free(pea_noise *noise);
  * | PEA_E_STATE: it was called | another < 0: the sticky error of a write */
 PEA_API pea_err pea_noise_turn(const pea_noise *noise);
 
-/* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) | PEA_E_TOO_BIG | PEA_E_CRYPTO (a low-order
- * remote key) | PEA_E_NOMEM. On failure `out` is as before, and the handshake is over. */
+/* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) |
+ * PEA_E_TOO_BIG | PEA_E_CRYPTO (a low-order remote key) | PEA_E_NOMEM. On failure `out` is as before, and the
+ * handshake is over. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out);
 
-/* Reads the peer's next message, unframed, and appends its payload. PEA_OK | PEA_E_STATE (not its turn) | PEA_E_PROTO (too short, too long) | PEA_E_CRYPTO (a bad tag, a low-order or
- * non-canonical key) | PEA_E_NOMEM. A failed read changes neither the handshake nor `payload`: section 5.3, CVE-2021-4239. */
+/* Reads the peer's next message, unframed, and appends its payload. PEA_OK | PEA_E_STATE (not its turn) | PEA_E_PROTO
+ * (too short, too long) | PEA_E_CRYPTO (a bad tag, a low-order or non-canonical key) | PEA_E_NOMEM. A failed read
+ * changes neither the handshake nor `payload`: section 5.3, CVE-2021-4239. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_read(pea_noise *noise, pea_span message, pea_buf *payload);
 
-/* The peer's static public key, once a message carried it and its payload's tag was good: PEA_OK. PEA_E_STATE: not yet known. */
+/* The peer's static public key, once a message carried it and its payload's tag was good: PEA_OK. PEA_E_STATE: not
+ * yet known. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_remote_static(const pea_noise *noise, uint8_t key[PEA_KEY_BYTES]);
 
-/* After the last message: the transform of this side (records of u16 length and ciphertext). Native mode rekeys every 2^20 records and packs
- * 61,422 bytes of plaintext; foreign mode never rekeys. The handshake is wiped; only pea_noise_free() is left.
- * PEA_OK | PEA_E_STATE | PEA_E_NOMEM. The transform answers PEA_QUERY_BINDING (the handshake hash), PEA_QUERY_EXPORT and PEA_QUERY_CIPHER (the protocol's name). */
+/* After the last message: the transform of this side (records of u16 length and ciphertext). Native mode rekeys every
+ * 2^20 records and packs 61,422 bytes of plaintext; foreign mode never rekeys. The handshake is wiped; only
+ * pea_noise_free() is left.
+ * PEA_OK | PEA_E_STATE | PEA_E_NOMEM. The transform answers PEA_QUERY_BINDING (the handshake hash), PEA_QUERY_EXPORT
+ * and PEA_QUERY_CIPHER (the protocol's name). */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform);
 
 #ifdef __cplusplus

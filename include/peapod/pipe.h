@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One connection without I/O: stages, transforms, channel and codec. Bytes go in, bytes and events come out; time is passed in. For any event loop,
- * for tests, fuzzers and bindings. A pipe is used by one thread at a time and makes no system call but getrandom(2).
+/* One connection without I/O: stages, transforms, channel and codec. Bytes go in, bytes and events come out; time is
+ * passed in. For any event loop, for tests, fuzzers and bindings. A pipe is used by one thread at a time and makes no
+ * system call but getrandom(2).
  *
  * The rhythm, whatever happens outside:
  *   feed() what was received; next() until it says PEA_MORE; output() and sent() until there is nothing to write. */
@@ -33,11 +34,16 @@ typedef struct pea_pipe_opts {
 } pea_pipe_opts;
 
 #define PEA_PIPE(...) (&(pea_pipe_opts){.size = sizeof(pea_pipe_opts), __VA_ARGS__})
-#define PEA_PIPE_INIT {sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, 0, 0, false}
+#define PEA_PIPE_INIT                                                             \
+    {                                                                             \
+        sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, 0, 0, false \
+    }
 
 /* A new pipe over `chain` (referenced, and frozen). Nothing happens before the first pea_pipe_next().
- * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence: PEA_RECORDS with a codec, a chain with neither a stage nor pea_chain_plain() */
-PEA_API PEA_MUST_CHECK pea_err pea_pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea_error *why);
+ * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence: PEA_RECORDS with a codec, a chain with neither a stage nor
+ * pea_chain_plain() */
+PEA_API PEA_MUST_CHECK pea_err pea_pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts,
+                                            pea_error *why);
 
 /* Frees in any state; wipes secrets. NULL is allowed. */
 PEA_API void pea_pipe_free(pea_pipe *pipe);
@@ -57,27 +63,33 @@ typedef struct pea_event {
     const pea_reason *reason;
 } pea_event;
 
-/* Lends `n` received bytes. They must stay unchanged until pea_pipe_next() says PEA_MORE, or the next pea_pipe_feed(): what was not consumed by then
- * is copied. `*taken` says how many were taken: fewer than n where the pipe holds as much as it may (feed the rest later); 0 after CLOSED.
+/* Lends `n` received bytes. They must stay unchanged until pea_pipe_next() says PEA_MORE, or the next
+ * pea_pipe_feed(): what was not consumed by then is copied. `*taken` says how many were taken: fewer than n where the
+ * pipe holds as much as it may (feed the rest later); 0 after CLOSED.
  * PEA_OK | PEA_E_NOMEM (fatal: CLOSED follows) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_feed(pea_pipe *pipe, const void *data, size_t n, size_t *taken);
 
 /* The stream has ended (FIN). */
 PEA_API void pea_pipe_feed_end(pea_pipe *pipe);
 
-/* The transport failed: recv() or send() said `sys_errno`. CLOSED follows. `origin` is PEA_BY_READING or PEA_BY_WRITING. */
+/* The transport failed: recv() or send() said `sys_errno`. CLOSED follows. `origin` is PEA_BY_READING or
+ * PEA_BY_WRITING. */
 PEA_API void pea_pipe_broken(pea_pipe *pipe, pea_origin origin, int sys_errno);
 
-/* The next event. PEA_OK: `*event` is one | PEA_MORE: nothing until bytes, time, a resume or room for output come. Never fails: errors are CLOSED. */
+/* The next event. PEA_OK: `*event` is one | PEA_MORE: nothing until bytes, time, a resume or room for output come.
+ * Never fails: errors are CLOSED. */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_next(pea_pipe *pipe, pea_event *event);
 
-/* Queues one message (copied). In native mode and PEA_STREAM it is framed by the codec; in PEA_RECORDS it is one record.
- * PEA_OK | PEA_E_QUEUE_FULL (above high water: nothing is queued, DRAIN follows) | PEA_E_STATE (not READY, ended or closing) | PEA_E_TOO_BIG | PEA_E_NOMEM (nothing queued) */
+/* Queues one message (copied). In native mode and PEA_STREAM it is framed by the codec; in PEA_RECORDS it is one
+ * record.
+ * PEA_OK | PEA_E_QUEUE_FULL (above high water: nothing is queued, DRAIN follows) | PEA_E_STATE (not READY, ended or
+ * closing) | PEA_E_TOO_BIG | PEA_E_NOMEM (nothing queued) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_send(pea_pipe *pipe, const void *data, size_t len);
 
 /* What to write to the wire now: at most PEA_WRITE_MAX bytes, sealed from what is queued (PEA_RECORDS: whole records).
  * Good until the next call but next() and sent().
- * PEA_OK: `*span` is not empty | PEA_MORE: nothing now | PEA_EOF: nothing now, nor ever again: shut the writing side down */
+ * PEA_OK: `*span` is not empty | PEA_MORE: nothing now | PEA_EOF: nothing now, nor ever again: shut the writing side
+ * down */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_output(pea_pipe *pipe, pea_span *span);
 
 /* The first `n` bytes of the last output were written. Call it before the next output. */
@@ -86,24 +98,29 @@ PEA_API void pea_pipe_sent(pea_pipe *pipe, size_t n);
 /* Payload bytes and framing that were queued and are not sealed or written yet. */
 PEA_API size_t pea_pipe_queued(const pea_pipe *pipe);
 
-/* How many bytes feed() would take now: read no more than that from the transport. 0 while too much input or output waits, and after the end. */
+/* How many bytes feed() would take now: read no more than that from the transport. 0 while too much input or output
+ * waits, and after the end. */
 PEA_API size_t pea_pipe_room(const pea_pipe *pipe);
 
-/* An ordered farewell: what is queued goes out, then REJECT or CLOSE with `code` and `text` (UTF-8, at most PEA_TEXT_MAX bytes, cut there; NULL: "")
- * in native mode, the transform's END in foreign ones; then CLOSED, once the peer's end or pea_pipe_abort() comes. Before READY an initiator or stage that cannot say anything just ends.
+/* An ordered farewell: what is queued goes out, then REJECT or CLOSE with `code` and `text` (UTF-8, at most
+ * PEA_TEXT_MAX bytes, cut there; NULL: "") in native mode, the transform's END in foreign ones; then CLOSED, once the
+ * peer's end or pea_pipe_abort() comes. Before READY an initiator or stage that cannot say anything just ends.
  * PEA_OK | PEA_E_STATE (closing or closed already) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_close(pea_pipe *pipe, uint16_t code, const char *text);
 
-/* Half-close: no more messages from this side; the peer's still come. PEA_OK | PEA_E_STATE | PEA_E_UNSUPPORTED (a foreign mode whose transform knows no END) */
+/* Half-close: no more messages from this side; the peer's still come. PEA_OK | PEA_E_STATE | PEA_E_UNSUPPORTED (a
+ * foreign mode whose transform knows no END) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_end(pea_pipe *pipe);
 
-/* Ends at once: nothing more is written, CLOSED follows with this origin and error. For timeouts and the like; a closing pipe keeps the reason that it has. */
+/* Ends at once: nothing more is written, CLOSED follows with this origin and error. For timeouts and the like; a
+ * closing pipe keeps the reason that it has. */
 PEA_API void pea_pipe_abort(pea_pipe *pipe, pea_origin origin, pea_err err, const char *text);
 
 /* Answers a wait. PEA_OK: call pea_pipe_next() | PEA_E_STALE (answered already, or not of this pipe) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_resume(pea_pipe *pipe, pea_ticket ticket, pea_err verdict);
 
-/* Passes the time: wall_ms is what stages see. Deadlines are the driver's (conn.c has them all); mono_ms lets the pipe date a partial message. */
+/* Passes the time: wall_ms is what stages see. Deadlines are the driver's (conn.c has them all); mono_ms lets the
+ * pipe date a partial message. */
 PEA_API void pea_pipe_tick(pea_pipe *pipe, int64_t mono_ms, int64_t wall_ms);
 
 /* Since when (mono_ms of the tick before it came) the unfinished message at the front waits; -1: there is none. */
@@ -122,7 +139,8 @@ PEA_API const pea_peer *pea_pipe_peer(const pea_pipe *pipe);
 PEA_API const pea_peer *pea_pipe_refused(const pea_pipe *pipe);
 
 /* As pea_transform_ops.query of the innermost transform. PEA_OK | PEA_E_UNSUPPORTED | < 0 */
-PEA_API PEA_MUST_CHECK pea_err pea_pipe_query(const pea_pipe *pipe, pea_query what, pea_span in, void *out, size_t *len);
+PEA_API PEA_MUST_CHECK pea_err pea_pipe_query(const pea_pipe *pipe, pea_query what, pea_span in, void *out,
+                                              size_t *len);
 
 #ifdef __cplusplus
 }

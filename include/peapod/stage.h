@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The first interface: a stage is a finite dialogue before messages flow. It may leave a transform behind. Stages form chains. */
+/* The first interface: a stage is a finite dialogue before messages flow. It may leave a transform behind. Stages
+ * form chains. */
 #ifndef PEAPOD_STAGE_H
 #define PEAPOD_STAGE_H
 
@@ -27,19 +28,24 @@ typedef enum pea_sight {
 typedef struct pea_stage_ops {
     uint32_t version; /* PEA_STAGE_VERSION */
     const char *name;
-    size_t max_in; /* most bytes it may leave unconsumed in `in`, at most PEA_STAGE_IN_MAX; more ends the connection with PEA_E_PROTO */
+    /* most bytes it may leave unconsumed in `in`, at most PEA_STAGE_IN_MAX; more ends the connection with
+     * PEA_E_PROTO */
+    size_t max_in;
     /* One per connection and side. `env` outlives it. May be NULL: no state, `self` is `config`. PEA_OK | < 0 */
     pea_err (*start)(const void *config, pea_stage_env *env, void **self);
-    /* Called at once with what there is (the first speaker speaks), then whenever `in` grew or a wait was answered. Consumes exactly its own
-     * bytes and leaves the rest. `out` is sent always, also on error, under the transforms before this stage's own.
-     * PEA_MORE | PEA_WAIT (until the ticket is answered the pipe reads on to its 64 KiB, then stops) | PEA_DONE | < 0 */
+    /* Called at once with what there is (the first speaker speaks), then whenever `in` grew or a wait was answered.
+     * Consumes exactly its own bytes and leaves the rest. `out` is sent always, also on error, under the transforms
+     * before this stage's own.
+     * PEA_MORE | PEA_WAIT (until the ticket is answered the pipe reads on to its 64 KiB, then stops) | PEA_DONE | <
+     * 0 */
     pea_err (*step)(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out);
     /* After PEA_DONE; may be NULL: it only talked. The transform is the pipe's from here on. PEA_OK | < 0 */
     pea_err (*yield)(void *self, pea_transform *out);
     void (*destroy)(void *self); /* wipes secrets; may be NULL */
 } pea_stage_ops;
 
-/* ---- What a stage may ask of its connection; on the connection's thread, from start(), step() and yield() only ---- */
+/* ---- What a stage may ask of its connection; on the connection's thread, from start(), step() and yield() only
+ * ---- */
 
 /* Which side of the connection this is. */
 PEA_API pea_side pea_stage_side(const pea_stage_env *env);
@@ -56,28 +62,35 @@ PEA_API const pea_peer *pea_stage_expect(const pea_stage_env *env);
 /* Whether the chain is native: what is said is then bound by pea_stage_prologue(). */
 PEA_API bool pea_stage_native(const pea_stage_env *env);
 
-/* Appends what a handshake of native mode binds: "peapod", the initiator's greeting, and the transcripts of the plaintext stages before (docs/wire.md).
+/* Appends what a handshake of native mode binds: "peapod", the initiator's greeting, and the transcripts of the
+ * plaintext stages before (docs/wire.md).
  * PEA_OK | PEA_E_NOMEM | PEA_E_STATE (a foreign mode) */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_prologue(const pea_stage_env *env, pea_buf *out);
 
-/* What `side` said in plaintext stage number `stage` (0 is the first) of the stages before this one; empty where there was no such stage. */
+/* What `side` said in plaintext stage number `stage` (0 is the first) of the stages before this one; empty where
+ * there was no such stage. */
 PEA_API pea_span pea_stage_transcript(const pea_stage_env *env, size_t stage, pea_side side);
 
-/* The channel binding of the innermost transform in place: `*len` is the room, then what was written. PEA_OK | PEA_E_UNSUPPORTED (there is none) | < 0 */
+/* The channel binding of the innermost transform in place: `*len` is the room, then what was written. PEA_OK |
+ * PEA_E_UNSUPPORTED (there is none) | < 0 */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_binding(const pea_stage_env *env, uint8_t *out, size_t *len);
 
-/* May this peer connect? Asks the expectation, then the policy. The verdict is final: a refusal is sticky, and READY is impossible after it.
- * PEA_OK | PEA_WAIT (return PEA_WAIT from step(), and ask again when it runs again) | PEA_E_REFUSED (return it, and the peer is told nothing; or, once the
- * transform can be yielded, PEA_DONE, and the peer is told DENIED inside it) | PEA_E_NOMEM */
+/* May this peer connect? Asks the expectation, then the policy. The verdict is final: a refusal is sticky, and READY
+ * is impossible after it.
+ * PEA_OK | PEA_WAIT (return PEA_WAIT from step(), and ask again when it runs again) | PEA_E_REFUSED (return it, and
+ * the peer is told nothing; or, once the transform can be yielded, PEA_DONE, and the peer is told DENIED inside it) |
+ * PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight);
 
-/* A ticket for this stage's own wait: take it, hand it to whoever will answer, return PEA_WAIT. The same until it is answered. */
+/* A ticket for this stage's own wait: take it, hand it to whoever will answer, return PEA_WAIT. The same until it is
+ * answered. */
 PEA_API pea_ticket pea_stage_ticket(pea_stage_env *env);
 
 /* What the last answer of a ticket of this stage said: PEA_OK or < 0; PEA_WAIT while there is none. */
 PEA_API pea_err pea_stage_answer(const pea_stage_env *env);
 
-/* A sentence for the reason, beside the error that step() is about to return. Copied, cut at PEA_TEXT_MAX. Not told to the peer. Returns err. */
+/* A sentence for the reason, beside the error that step() is about to return. Copied, cut at PEA_TEXT_MAX. Not told
+ * to the peer. Returns err. */
 PEA_API pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text);
 
 /* ---- Chains ---- */
@@ -89,29 +102,38 @@ typedef enum pea_mode {
 } pea_mode;
 
 typedef struct pea_chain_opts {
-    size_t size;                  /* set by PEA_CHAIN */
-    pea_mode mode;                /* default: native */
-    const uint8_t *network;       /* PEA_NETWORK_BYTES that both sides must share; NULL: zeros. Native only */
-    const char *application;      /* UTF-8, at most 255 bytes; both sides must name the same if both name one. NULL: unnamed. Native only */
-    uint32_t application_lowest;  /* versions of the application that this side speaks; both 0: not said. Native only */
+    size_t size;            /* set by PEA_CHAIN */
+    pea_mode mode;          /* default: native */
+    const uint8_t *network; /* PEA_NETWORK_BYTES that both sides must share; NULL: zeros. Native only */
+    /* UTF-8, at most 255 bytes; both sides must name the same if both name one. NULL: unnamed. Native only */
+    const char *application;
+    uint32_t application_lowest; /* versions of the application that this side speaks; both 0: not said. Native only */
     uint32_t application_highest;
-    uint64_t capabilities;        /* bits the peer can read; 0: not said. Native only */
+    uint64_t capabilities; /* bits the peer can read; 0: not said. Native only */
 } pea_chain_opts;
 
 #define PEA_CHAIN(...) (&(pea_chain_opts){.size = sizeof(pea_chain_opts), __VA_ARGS__})
-#define PEA_CHAIN_INIT {sizeof(pea_chain_opts), PEA_NATIVE, NULL, NULL, 0, 0, 0}
+#define PEA_CHAIN_INIT                                          \
+    {                                                           \
+        sizeof(pea_chain_opts), PEA_NATIVE, NULL, NULL, 0, 0, 0 \
+    }
 
-/* The stages that a connection passes, in order, and what follows them. Reference-counted; frozen once a node, pipe or listener uses it. */
+/* The stages that a connection passes, in order, and what follows them. Reference-counted; frozen once a node, pipe
+ * or listener uses it. */
 typedef struct pea_chain pea_chain;
 
 /* An empty chain. `opts` may be NULL: native. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_chain_new(pea_chain **chain, const pea_chain_opts *opts, pea_error *why);
 
-/* Appends a stage. `config` is handed to start(); `release` (may be NULL) is called with it when the chain's last reference goes.
- * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (ops incomplete, too many stages) | PEA_E_STATE (the chain is in use). After an error release() was not called. Any thread, one at a time. */
-PEA_API PEA_MUST_CHECK pea_err pea_chain_add(pea_chain *chain, const pea_stage_ops *ops, void *config, void (*release)(void *config));
+/* Appends a stage. `config` is handed to start(); `release` (may be NULL) is called with it when the chain's last
+ * reference goes.
+ * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID (ops incomplete, too many stages) | PEA_E_STATE (the chain is in use). After
+ * an error release() was not called. Any thread, one at a time. */
+PEA_API PEA_MUST_CHECK pea_err pea_chain_add(pea_chain *chain, const pea_stage_ops *ops, void *config,
+                                             void (*release)(void *config));
 
-/* Says that peers of this chain need not prove who they are. Without it a connection whose stages proved no peer is never READY.
+/* Says that peers of this chain need not prove who they are. Without it a connection whose stages proved no peer is
+ * never READY.
  * PEA_OK | PEA_E_STATE (the chain is in use). Any thread, one at a time. */
 PEA_API PEA_MUST_CHECK pea_err pea_chain_plain(pea_chain *chain);
 

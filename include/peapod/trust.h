@@ -9,7 +9,8 @@
 extern "C" {
 #endif
 
-/* Rules that say who may connect. Any thread may change and ask them at any time; every change counts the policy's generation up. */
+/* Rules that say who may connect. Any thread may change and ask them at any time; every change counts the policy's
+ * generation up. */
 typedef struct pea_trust pea_trust;
 
 /* An empty trust: nobody. PEA_OK | PEA_E_NOMEM */
@@ -21,9 +22,12 @@ PEA_API pea_trust *pea_trust_ref(pea_trust *trust);
 /* One less; the last one frees. NULL is allowed. A policy made from it holds a reference of its own. */
 PEA_API void pea_trust_unref(pea_trust *trust);
 
-/* Allows one id. name and role (may be NULL) are given to the peer where it matches. A later rule for the same id replaces the earlier one.
- * PEA_OK | PEA_E_INVALID (kind none, a Noise id that is not canonical or of low order, name or role too long) | PEA_E_NOMEM */
-PEA_API PEA_MUST_CHECK pea_err pea_trust_allow(pea_trust *trust, const pea_peer *peer, const char *name, const char *role, pea_error *why);
+/* Allows one id. name and role (may be NULL) are given to the peer where it matches. A later rule for the same id
+ * replaces the earlier one.
+ * PEA_OK | PEA_E_INVALID (kind none, a Noise id that is not canonical or of low order, name or role too long) |
+ * PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_allow(pea_trust *trust, const pea_peer *peer, const char *name,
+                                               const char *role, pea_error *why);
 
 /* Denies one id, whatever else allows it. PEA_OK | PEA_E_INVALID | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_deny(pea_trust *trust, const pea_peer *peer, pea_error *why);
@@ -35,14 +39,16 @@ PEA_API PEA_MUST_CHECK pea_err pea_trust_forget(pea_trust *trust, const pea_peer
 PEA_API void pea_trust_any(pea_trust *trust);
 
 /* Asks the user for ids that no rule names. Called on the connection's thread; several may be in it at once.
- * PEA_OK: allowed | PEA_WAIT: the answer comes by pea_post_resume() or pea_pipe_resume() with this ticket | < 0: refused */
+ * PEA_OK: allowed | PEA_WAIT: the answer comes by pea_post_resume() or pea_pipe_resume() with this ticket | < 0:
+ * refused */
 typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket);
 
 /* NULL takes it away. After it returned, the earlier one is not taken up again; a call on another thread that had
  * taken it up may still run. */
 PEA_API void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg);
 
-/* The policy of these rules, for PEA_NODE and PEA_PIPE. It belongs to the trust and lives as long; who keeps it takes a reference. Never NULL. */
+/* The policy of these rules, for PEA_NODE and PEA_PIPE. It belongs to the trust and lives as long; who keeps it takes
+ * a reference. Never NULL. */
 PEA_API pea_policy *pea_trust_policy(pea_trust *trust);
 
 #ifdef __cplusplus

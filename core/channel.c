@@ -523,6 +523,7 @@ pea_err pea__chunk_next(pea_pipe *p, pea_event *event)
     if (type == PEA__CHUNK_DATA || type > PEA__CHUNK_PONG) {
         pea_buf_consume(plain, PEA__CHUNK_HEADER);
         *(type == PEA__CHUNK_DATA ? &p->left : &p->skip) = len;
+        p->chunks_in += type == PEA__CHUNK_DATA;
         return PEA_AGAIN;
     }
     if (plain->len < PEA__CHUNK_HEADER + len)

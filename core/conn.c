@@ -593,7 +593,8 @@ static void tell_closing(pea_conn *c, const pea_reason *reason)
     bool inside = w->inside;
     w->inside = true;
     c->node->on.on_closing(c, reason, c->node->user);
-    w->inside = inside;
+    if (!inside)
+        pea__worker_leave(w);
 }
 
 void pea__conn_finish(pea_conn *c, const pea_reason *reason)

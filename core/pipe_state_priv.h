@@ -97,7 +97,8 @@ struct pea_pipe {
     pea_buf out;        /* wire bytes */
     size_t out_control; /* how many of them are handshake or replies; 0 once all is written */
     uint64_t sealed_total, sealed_when_empty;
-    uint32_t tx_hint; /* what the last flush held */
+    uint64_t chunks_in; /* DATA chunks so far */
+    uint32_t tx_hint;   /* what the last flush held */
 
     pea_chain *chain;
     pea_codec *codec;

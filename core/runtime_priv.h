@@ -34,6 +34,7 @@ typedef struct pea__worker {
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
     bool inside; /* one of our callbacks runs */
+    bool missed; /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
     /* The mailbox: the only part that other threads touch. */
     ev_async mail;

@@ -30,6 +30,7 @@ bool pea__worker_enter(pea__worker *w)
         w->inside = true;
         return true;
     }
+    w->missed = true;
     if (!w->nested_told) {
         w->nested_told = true;
         pea__log(w->runtime, PEA_LOG_ERROR, NULL, NULL,
@@ -39,18 +40,23 @@ bool pea__worker_enter(pea__worker *w)
     return false;
 }
 
-void pea__worker_leave(pea__worker *w)
-{
-    w->inside = false;
-}
-
-/* ---- Rounds ---- */
-
 /* Makes the end of this round come, after all callbacks of higher priority. */
 static void feed(pea__worker *w)
 {
     ev_feed_event(w->loop, &w->rounds, EV_CUSTOM);
 }
+
+void pea__worker_leave(pea__worker *w)
+{
+    w->inside = false;
+    if (!w->missed)
+        return;
+    w->missed = false; /* sockets are asked again anyway; these two say it only once */
+    feed(w);
+    ev_feed_event(w->loop, &w->mail, EV_ASYNC);
+}
+
+/* ---- Rounds ---- */
 
 void pea__worker_queue(pea__worker *w, pea_conn *conn)
 {
@@ -119,7 +125,7 @@ void pea__worker_settle(pea__worker *w)
     w->inside = true;
     while (w->round != NULL || w->nodes_due != NULL)
         run_round(w);
-    w->inside = false;
+    pea__worker_leave(w);
     ev_clear_pending(w->loop, &w->rounds);
     ev_timer_stop(w->loop, &w->rounds);
 }

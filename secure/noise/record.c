@@ -265,3 +265,9 @@ void pea__record_set_numbers(const pea_transform *transform, uint64_t send, uint
     r->send.n = send;
     r->receive.n = receive;
 }
+
+uint64_t pea__record_received(const pea_transform *transform)
+{
+    const record *r = transform->self;
+    return r->receive.n;
+}

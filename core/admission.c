@@ -6,14 +6,23 @@
 #include "err_priv.h"
 #include "runtime_priv.h"
 
+#define REFUSALS_SAID_MS 1000 /* one line in that time at most: whoever is refused must not fill the log as well */
+
 /* A refusal that can be explained: counted, logged and told with the limit's name and value. */
 static pea_err refuse(pea_node *node, const pea_addr *remote, const char *limit, uint64_t value, pea_error *why)
 {
     char text[96], from[PEA_ADDR_TEXT_BYTES], line[256];
     node->counts.refused++;
+    node->refused_unsaid++;
     snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", limit, value);
-    snprintf(line, sizeof line, "%s: %s refused", text, pea_addr_format(remote, from));
-    pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, line);
+    int64_t now = pea__now_ms();
+    if (node->refused_said_ms == 0 || now - node->refused_said_ms >= REFUSALS_SAID_MS) {
+        snprintf(line, sizeof line, "%s: %s refused, %" PRIu64 " since the last such line", text,
+                 pea_addr_format(remote, from), node->refused_unsaid);
+        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, line);
+        node->refused_said_ms = now;
+        node->refused_unsaid = 0;
+    }
     return pea__error(why, PEA_E_LIMIT, text);
 }
 

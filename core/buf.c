@@ -11,6 +11,9 @@ static const size_t class_size[PEA__POOL_CLASSES] = {1u << 10, 8u << 10, 128u <<
 /* Blocks of each class kept for later: 256 KiB, 512 KiB and 1 MiB of idle memory for each thread at most. */
 static const uint32_t class_keep[PEA__POOL_CLASSES] = {256, 64, 8};
 
+/* Buffers below this grow fourfold, larger ones twofold: a message of 8 MiB must not hold 32. */
+#define GROW_FAST_BELOW (1u << 20)
+
 struct pea__block {
     struct pea__block *next;
 };
@@ -24,7 +27,7 @@ static unsigned class_of(size_t n)
     return c;
 }
 
-/* What to ask for when `n` bytes are needed: a class, or past them four times what is there by the growth of `cap`. */
+/* What to ask for when `n` bytes are needed: a class, or past them a multiple of what is there. */
 static size_t grown(size_t cap, size_t n)
 {
     unsigned c = class_of(n);
@@ -34,7 +37,7 @@ static size_t grown(size_t cap, size_t n)
     while (size < n) {
         if (size > SIZE_MAX / 4)
             return n;
-        size *= 4;
+        size *= size < GROW_FAST_BELOW ? 4 : 2;
     }
     return size;
 }

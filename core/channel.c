@@ -54,7 +54,7 @@ pea_err pea__greeting_run(pea_pipe *p)
     pea_buf *wire = &p->floors[0].rx;
     while (p->greeting_seen < PEA__GREETING_BYTES) {
         if (wire->len == 0)
-            return PEA_MORE;
+            return p->fin ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED) : PEA_MORE;
         uint8_t byte = wire->data[0];
         if (p->greeting_seen == 8 && byte >= WIRE_VERSION)
             p->peer_highest = byte;
@@ -141,6 +141,8 @@ static pea_err hello_say(pea_pipe *p)
 {
     pea_buf hello = {.pool = p->pool};
     pea_err err = hello_write(p, &hello);
+    if (err == PEA_OK && hello.len > PEA__CONTROL_MAX)
+        err = PEA_E_TOO_BIG; /* more was said in plaintext than it can carry */
     if (err == PEA_OK)
         err = pea__chunk_say(p, PEA__CHUNK_HELLO, hello.data, hello.len);
     if (err == PEA_OK)
@@ -227,9 +229,6 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
     for (unsigned type = TLV_NETWORK; type <= TLV_CAPABILITIES; type++)
         if (h.tlv[type].data != NULL && !tlv_fits((uint16_t)type, h.tlv[type]))
             return malformed;
-    if (h.unknown)
-        return (verdict){PEA_CODE_VERSION,
-                         "the peer's HELLO has an attribute that must be understood and is not known here"};
     if (memcmp(h.tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
         return (verdict){PEA_CODE_NETWORK, "the peer's HELLO names another network"};
     if (h.tlv[TLV_TRANSCRIPT].len != transcript.len ||
@@ -237,7 +236,11 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
         return (verdict){
             PEA_CODE_PROTO,
             "the peer's HELLO and ours differ in what was said in plaintext before: somebody may have changed it"};
-    return attributes_check(p->chain, h.tlv);
+    verdict v = attributes_check(p->chain, h.tlv);
+    if (v.code == PEA_CODE_NORMAL && h.unknown)
+        v = (verdict){PEA_CODE_VERSION,
+                      "the peer's HELLO has an attribute that must be understood and is not known here"};
+    return v;
 }
 
 /* ---- Farewells ---- */
@@ -327,9 +330,8 @@ pea_err pea__opening_begin(pea_pipe *p)
     p->left = 0;
     if (p->verdict != NULL && p->verdict->refused)
         return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
-    if (!p->chain->plain && (p->verdict == NULL || !p->verdict->proven))
-        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED,
-                              "no stage proved who the peer is, and the chain is not plain");
+    if (pea__verdict_due(p) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
     if (p->side == PEA_INITIATOR) {
         pea_err err = hello_say(p);
         if (err == PEA_OK)

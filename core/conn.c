@@ -194,6 +194,7 @@ static void end(pea_conn *c, const pea_reason *reason)
     c->over = true;
     timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
+    confirm(c, PEA_OK); /* what has left has left */
     confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);
     log_end(c, reason);
     const pea_node_callbacks *on = &c->node->on;
@@ -303,7 +304,7 @@ static bool read_once(pea_conn *c)
         n = recv(c->fd, scratch, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
-        if (errno != EAGAIN) { /* on Linux EWOULDBLOCK is the same number */
+        if (!would_block(errno)) {
             pea_pipe_broken(c->pipe, PEA_BY_READING, errno);
             pump(c);
         }
@@ -408,7 +409,9 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
     (void)loop;
     if (!pea__worker_enter(c->worker))
         return;
-    if (c->connecting) {
+    if (c->connecting && c->sys_errno != 0) {
+        pea__worker_queue(c->worker, c); /* it failed at once, and the round will say so */
+    } else if (c->connecting) {
         int sys = 0;
         socklen_t len = sizeof sys;
         if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys, &len) != 0)

@@ -5,7 +5,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __APPLE__
 #include <sys/random.h>
+#else
+#include <unistd.h>
+#endif
 
 static uint64_t rotl(uint64_t x, unsigned n)
 {
@@ -65,7 +69,7 @@ static pthread_once_t table_key_once = PTHREAD_ONCE_INIT;
 
 static void table_key_draw(void)
 {
-    if (getrandom(table_key, sizeof table_key, 0) != (ssize_t)sizeof table_key)
+    if (getentropy(table_key, sizeof table_key) != 0)
         /* 16 bytes never come short once the system has booted; a known key would open every table to floods */
         abort();
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -50,9 +51,12 @@ static bool is_exhaustion(int sys)
 static void rest(pea_listener *l, int sys)
 {
     struct ev_loop *loop = l->node->runtime->worker.loop;
-    char text[128] = "accept: ";
-    strncat(text, strerror(sys), sizeof text - strlen(text) - 1);
-    pea__log(l->node->runtime, PEA_LOG_WARNING, l->node, NULL, text);
+    char text[128];
+    if (!l->exhausted) { /* once, until somebody could be accepted again */
+        snprintf(text, sizeof text, "accept: %s: tried again every 100 ms", strerror(sys));
+        pea__log(l->node->runtime, PEA_LOG_WARNING, l->node, NULL, text);
+    }
+    l->exhausted = true;
     ev_io_stop(loop, &l->io);
     ev_timer_set(&l->pause, PEA__ACCEPT_PAUSE_S, 0.);
     ev_timer_start(loop, &l->pause);
@@ -114,6 +118,7 @@ static bool accept_one(pea_listener *l)
             rest(l, errno);
         return errno == ECONNABORTED || errno == EINTR; /* that one is gone; there may be others */
     }
+    l->exhausted = false;
     pea_addr addr;
     pea__addr_from_socket(&addr, &from, len);
     admit(l, fd, &addr);
@@ -197,6 +202,8 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
         err = pea_addr_parse(&at, addr, why);
     if (err == PEA_OK && o.chain != NULL)
         err = pea__chain_use(o.chain, why);
+    if (err == PEA_OK && o.codec != NULL && pea__chain_mode(o.chain != NULL ? o.chain : node->chain) == PEA_RECORDS)
+        err = pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (err != PEA_OK)
         return err;
     pea_listener *l = pea__alloc(sizeof *l);
@@ -237,7 +244,9 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
         ev_timer_stop(loop, &listener->pause);
         close(listener->fd);
         listener->fd = -1;
-        if (listener->addr.family == PEA_ADDR_UNIX && listener->addr.path_len > 0 && listener->addr.u.path[0] != '\0')
+        bool named = listener->addr.path_len > 0 && listener->addr.u.path[0] != '\0';
+        /* else it is the parent's */
+        if (listener->addr.family == PEA_ADDR_UNIX && named && !pea__forked(node->runtime))
             unlink(listener->addr.u.path);
         if (!listener->accepting)
             listener_free(listener);

@@ -28,8 +28,20 @@ static void fill_in(pea_node_opts *o)
     or_default(&o->idle_timeout_ms, PEA_NEVER);
 }
 
+/* An older caller's callbacks are fewer; a newer one's must not name what we do not know. */
+static bool callbacks_fit(const pea_node_opts *o)
+{
+    const uint8_t *bytes = (const uint8_t *)o->on;
+    for (size_t i = sizeof *o->on; o->on != NULL && i < o->on_size; i++)
+        if (bytes[i] != 0)
+            return false;
+    return o->on == NULL || o->on_size > 0;
+}
+
 static pea_err check(const pea_node_opts *o, pea_error *why)
 {
+    if (!callbacks_fit(o))
+        return pea__error(why, PEA_E_INVALID, "on_size is not set, or a callback is that this library does not know");
     pea_err err = pea__chain_use(o->chain, why);
     if (err != PEA_OK)
         return err;
@@ -80,7 +92,7 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
     n->runtime = runtime;
     n->name = name;
     if (o.on != NULL)
-        n->on = *o.on;
+        memcpy(&n->on, o.on, o.on_size < sizeof n->on ? o.on_size : sizeof n->on);
     n->user = o.user;
     n->chain = pea_chain_ref(o.chain);
     n->codec = codec;
@@ -232,9 +244,14 @@ void pea_node_counts(const pea_node *node, pea_counts *counts)
  * from the loop. */
 void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg)
 {
+    pea__worker *w = &node->runtime->worker;
+    bool inside = w->inside;
+    w->inside = true; /* what fn frees must wait for the round, also outside of the loop */
     for (pea_conn *c = node->conns, *next; c != NULL; c = next) {
         next = c->next;
         if (!fn(c, arg))
-            return;
+            break;
     }
+    if (!inside)
+        pea__worker_leave(w);
 }

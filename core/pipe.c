@@ -237,6 +237,8 @@ void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *tex
     }
     p->phase = PEA__OVER;
     pea__tx_drop(p);
+    if (p->out.len > 0)
+        p->sealed_total = p->sealed_when_empty; /* sealed, but not sent */
     pea_buf_free(&p->out);
     p->wire_end_said = true;
 }
@@ -289,9 +291,14 @@ size_t pea_pipe_room(const pea_pipe *p)
         return PEA__DISCARD_MAX - p->discarded;
     if (p->out_control > PEA_HANDSHAKE_BUFFER_MAX)
         return 0; /* the peer makes us talk and does not listen */
-    size_t most = p->phase == PEA__OPEN ? PEA__ROOM_READY : PEA_HANDSHAKE_BUFFER_MAX;
-    size_t has = p->phase == PEA__OPEN && p->dry ? 0 : held(p);
-    return has < most ? most - has : 0;
+    size_t wire = p->floors[0].rx.len, above = held(p) - wire;
+    if (p->phase == PEA__OPEN)
+        return p->dry ? PEA__ROOM_READY : above + wire < PEA__ROOM_READY ? PEA__ROOM_READY - above - wire : 0;
+    if (above >= PEA_HANDSHAKE_BUFFER_MAX)
+        return 0;
+    /* what cannot be opened would wait for ever */
+    size_t most = p->top > 0 ? PEA__RECORD_MAX : PEA_HANDSHAKE_BUFFER_MAX;
+    return wire < most ? most - wire : 0;
 }
 
 /* How many of `n` received bytes are taken; after our farewell they are counted, and that is all. */
@@ -443,8 +450,7 @@ static pea_err advance(pea_pipe *p, pea_event *event)
         return begin(p);
     switch ((pea__phase)p->phase) {
     case PEA__GREETING:
-        return p->mode == PEA_NATIVE && p->fin && p->floors[0].rx.len == 0 ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED)
-                                                                           : pea__greeting_run(p);
+        return pea__greeting_run(p);
     case PEA__STAGES:
         return pea__stages_run(p);
     case PEA__OPENING:

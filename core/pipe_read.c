@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The pipe's way in: wire bytes rise through the transforms, floor by floor, and become messages on top. Messages are
  * views; only an unfinished rest is copied. */
+#include "err_priv.h"
 #include "pipe_state_priv.h"
 
 pea_buf *pea__pipe_plain(pea_pipe *p)
@@ -269,8 +270,12 @@ static const char *end_text(pea_err end)
 
 pea_err pea__read_ended(pea_pipe *p, pea_err end)
 {
-    if (end < 0)
-        return pea__pipe_fail(p, PEA_BY_READING, end, end_text(end));
+    if (end < 0) { /* what cannot be authenticated is not answered, but by the transform itself */
+        pea_reason reason = {.origin = PEA_BY_READING, .err = end, .stage = pea__pipe_stage_name(p)};
+        pea__reason_say(&reason, end_text(end) != NULL ? end_text(end) : pea_err_text(end));
+        reason.code = end == PEA_E_KEY_LIMIT ? PEA_CODE_KEY_LIMIT : PEA_CODE_NORMAL;
+        return pea__pipe_end(p, &reason, end == PEA_E_KEY_LIMIT);
+    }
     if (p->phase != PEA__OPEN)
         return pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED,
                               "the peer closed the connection before both sides had accepted");

@@ -23,11 +23,17 @@ static pea_ticket wait_open(pea_pipe *p)
     return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
 }
 
+/* Whether the open or answered wait is the policy's, and not one that a stage took later for itself. */
+static bool policy_waits(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->asked && p->verdict->wait == p->wait;
+}
+
 /* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
 static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
 {
     uint64_t now = pea__policy_generation(p->policy);
-    if (v->asked) {
+    if (policy_waits(p)) {
         if (p->answer == PEA_WAIT)
             return PEA_WAIT;
         bool yes = p->answer == PEA_OK;
@@ -41,6 +47,7 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
     v->generation = now;
     v->asked = true;
     pea_ticket ticket = wait_open(p);
+    v->wait = ticket.wait;
     pea_reason why = {.origin = PEA_BY_POLICY};
     pea_err err = p->policy->ops->check(p->policy->self, &v->peer, p->remote, (pea_side)p->side, ticket, &why);
     if (err == PEA_WAIT)
@@ -82,6 +89,16 @@ pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sigh
     if (err == PEA_OK && sight == PEA_PROVEN)
         v->proven = true;
     return err;
+}
+
+pea_err pea__verdict_due(pea_pipe *p)
+{
+    bool proven = p->verdict != NULL && p->verdict->proven;
+    if (proven || (p->chain->plain && p->expect == NULL))
+        return PEA_OK;
+    return pea_stage_fail(&p->env, PEA_E_REFUSED,
+                          p->expect != NULL ? "no stage proved that the peer is the expected one"
+                                            : "no stage proved who the peer is, and the chain is not plain");
 }
 
 pea_err pea__verdict_confirm(pea_pipe *p)
@@ -148,8 +165,7 @@ pea_err pea_stage_binding(const pea_stage_env *env, uint8_t *out, size_t *len)
 pea_ticket pea_stage_ticket(pea_stage_env *env)
 {
     pea_pipe *p = env->pipe;
-    bool open = p->answer == PEA_WAIT && (p->verdict == NULL || !p->verdict->asked);
-    if (open)
+    if (p->answer == PEA_WAIT && !policy_waits(p))
         return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
     return wait_open(p);
 }
@@ -157,7 +173,7 @@ pea_ticket pea_stage_ticket(pea_stage_env *env)
 pea_err pea_stage_answer(const pea_stage_env *env)
 {
     const pea_pipe *p = env->pipe;
-    return p->answer == PEA_MORE || (p->verdict != NULL && p->verdict->asked) ? PEA_WAIT : p->answer;
+    return p->answer == PEA_MORE || policy_waits(p) ? PEA_WAIT : p->answer;
 }
 
 pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
@@ -249,6 +265,11 @@ static pea_err stage_yield(pea_pipe *p)
     const pea_transform_ops *t = f->transform.ops;
     if (t == NULL || t->version != PEA_TRANSFORM_VERSION || t->unseal == NULL || t->seal == NULL || t->destroy == NULL)
         return PEA_E_INVALID;
+    uint64_t record = (uint64_t)f->transform.record_plain + f->transform.overhead;
+    if (record > PEA_WRITE_MAX && !f->transform.one_message_per_record) {
+        t->destroy(f->transform.self);
+        return pea_stage_fail(&p->env, PEA_E_INVALID, "a record of the transform does not fit one write");
+    }
     f->rx.pool = p->pool;
     p->top++;
     return PEA_OK;
@@ -259,9 +280,8 @@ static pea_err stages_done(pea_pipe *p)
 {
     if (p->mode == PEA_NATIVE)
         return pea__opening_begin(p);
-    if (!p->chain->plain && (p->verdict == NULL || !p->verdict->proven))
-        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED,
-                              "no stage proved who the peer is, and the chain is not plain");
+    if (pea__verdict_due(p) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
     if (p->mode == PEA_RECORDS && (p->top == 0 || !p->floors[p->top].transform.one_message_per_record))
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID,
                               "PEA_RECORDS needs a last transform that keeps one message in one record");
@@ -296,6 +316,12 @@ static pea_err stage_step(pea_pipe *p, pea_buf *in)
     pea_err answer = p->answer;
     pea_err err = ops->step(p->stage_self, &p->env, in, &said);
     p->stage_seen = in->len;
+    if (p->phase != PEA__STAGES) { /* a callback that it made ended the pipe: nothing more is said */
+        pea_buf_free(&said);
+        return PEA_AGAIN;
+    }
+    if (err == PEA_AGAIN && said.len == 0 && in->len == had)
+        err = pea_stage_fail(&p->env, PEA_E_INVALID, "the stage says \"again\" and does nothing");
     pea_err sent = PEA_OK;
     if (in_plaintext(p))
         sent = transcribe(p, (pea_span){from, had - in->len}, (pea_span){said.data, said.len});

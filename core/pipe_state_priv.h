@@ -12,11 +12,12 @@
 
 #define PEA__GREETING_BYTES 41u
 #define PEA__CHUNK_HEADER 4u
-#define PEA__CHUNK_MAX 0xFFFFFFu  /* what a u24 says */
-#define PEA__CONTROL_MAX 4096u    /* payload of known chunks other than DATA: a HELLO with its transcript fits */
-#define PEA__UNKNOWN_MAX 65536u   /* payload of unknown chunks that are skipped */
-#define PEA__TRANSCRIPT_MAX 3584u /* plaintext transcript of both sides, native: HELLO must hold it beside the rest */
+#define PEA__CHUNK_MAX 0xFFFFFFu /* what a u24 says */
+#define PEA__CONTROL_MAX 4096u   /* payload of known chunks other than DATA: a HELLO with its transcript fits */
+#define PEA__UNKNOWN_MAX 65536u  /* payload of unknown chunks that are skipped */
+#define PEA__TRANSCRIPT_MAX PEA__CONTROL_MAX /* of both sides, native: a HELLO has to hold it */
 #define PEA__TRANSCRIPT_FOREIGN_MAX 16384u
+#define PEA__RECORD_MAX 65537u  /* the longest record on the wire: a 2-byte length and what it can say */
 #define PEA__UNSEAL_MAX 65536u  /* plaintext asked for at once: with one more record it fits the largest size class */
 #define PEA__ROOM_READY 262144u /* bytes taken at once after READY */
 #define PEA__DISCARD_MAX 65536u /* bytes read after our farewell: docs/wire.md, the end */
@@ -41,6 +42,7 @@ typedef struct pea__floor {
 typedef struct pea__verdict {
     pea_peer peer;
     uint64_t generation;         /* of the policy, when it was asked */
+    uint64_t wait;               /* the wait in which it was asked */
     bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
 } pea__verdict;
 
@@ -131,7 +133,9 @@ pea_buf *pea__pipe_plain(pea_pipe *p);
 
 /* ---- pipe_stage.c ---- */
 
-pea_err pea__stages_run(pea_pipe *p);      /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
+pea_err pea__stages_run(pea_pipe *p); /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
+/* after the stages: PEA_OK | PEA_E_REFUSED: nobody was proven who had to be */
+pea_err pea__verdict_due(pea_pipe *p);
 pea_err pea__verdict_confirm(pea_pipe *p); /* at READY: PEA_OK | PEA_WAIT | PEA_E_REFUSED */
 void pea__stage_destroy(pea_pipe *p);
 void pea__transcript_free(pea_pipe *p);

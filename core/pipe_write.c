@@ -38,8 +38,7 @@ void pea__tx_drop(pea_pipe *p)
 {
     p->tx_open = SIZE_MAX;
     p->tx_room = 0;
-    p->sealed_total += p->tx.len;
-    pea_buf_free(&p->tx);
+    pea_buf_free(&p->tx); /* what was dropped counts as queued no more, and was never sent */
 }
 
 pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len)
@@ -165,7 +164,7 @@ static pea_err send_record(pea_pipe *p, const void *data, size_t len)
         pea_buf_free(&one);
     }
     if (err == PEA_OK) {
-        p->sealed_total += len;
+        p->sealed_total += len + 1; /* so that an empty message is a place in the stream as well */
         return PEA_OK;
     }
     if (err != PEA_E_TOO_BIG)

@@ -87,5 +87,10 @@ pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer)
     pea__peer_entry key = {.kind = peer->kind}, *found;
     memcpy(key.id, peer->id, PEA_ID_BYTES);
     HASH_FIND(hh, node->by_peer, &key.kind, sizeof key.kind + PEA_ID_BYTES, found);
-    return found != NULL ? found->conn : NULL;
+    if (found == NULL || pea_conn_state(found->conn) == PEA_READY)
+        return found != NULL ? found->conn : NULL;
+    for (pea__peer_entry *e = node->by_peer; e != NULL; e = e->hh.next) /* one that ends: there may be another */
+        if (e->kind == key.kind && memcmp(e->id, key.id, PEA_ID_BYTES) == 0 && pea_conn_state(e->conn) == PEA_READY)
+            return e->conn;
+    return found->conn;
 }

@@ -135,6 +135,8 @@ struct pea_node {
     pea_conn *by_addr;
     struct pea__peer_entry *by_peer;
     pea_counts counts;
+    int64_t refused_said_ms; /* when refusals were logged last; 0: never */
+    uint64_t refused_unsaid; /* and how many there were since */
     pea__done *done;
     ev_timer deadline;
     bool shutting_down, freed, due;
@@ -220,6 +222,7 @@ struct pea_listener {
     pea_addr addr;
     pea_chain *chain;
     pea_codec *codec;
+    bool exhausted; /* the last accept() found no descriptor or memory */
     bool accepting; /* its callback runs: unlisten leaves the memory to it */
 };
 

@@ -26,6 +26,8 @@ int64_t pea__wall_ms(void)
 
 bool pea__worker_enter(pea__worker *w)
 {
+    if (pea__forked(w->runtime))
+        return false; /* a child must not speak with its parent's keys and nonces */
     if (!w->inside) {
         w->inside = true;
         return true;

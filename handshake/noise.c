@@ -65,20 +65,18 @@ static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
  */
 static pea_err check_payload(const noise_stage *s, pea_stage_env *env, pea_span payload)
 {
-    size_t before = 0;
-    bool first = true;
+    size_t before = 0; /* type 0 is none */
     while (payload.len > 0) {
         if (payload.len < TLV_BYTES)
             return fail(s, env, PEA_E_PROTO, "its payload ends inside a TLV's header");
         size_t type = read_u16(payload.data), len = read_u16(payload.data + 2);
         if (len > payload.len - TLV_BYTES)
             return fail(s, env, PEA_E_PROTO, "its payload ends inside a TLV");
-        if (!first && type <= before)
+        if (type <= before)
             return fail(s, env, PEA_E_PROTO, "the TLVs of its payload are not in ascending order");
         if ((type & TLV_MUST_UNDERSTAND) != 0)
             return fail(s, env, PEA_E_PROTO, "its payload has a TLV that must be understood, and is not");
         before = type;
-        first = false;
         payload = (pea_span){payload.data + TLV_BYTES + len, payload.len - TLV_BYTES - len};
     }
     return PEA_OK;
@@ -152,9 +150,10 @@ static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *
         err = pea_noise_turn(s->noise);
         if (err == PEA_MORE)
             err = read_message(s, env, in);
-        else if (err == PEA_AGAIN)
-            err = write_message(s, env, out);
-        if (err != PEA_OK) /* PEA_MORE, PEA_DONE, or an error */
+        else if (err == PEA_AGAIN && (err = write_message(s, env, out)) == PEA_OK && in->len > 0 &&
+                 pea_noise_turn(s->noise) == PEA_MORE)
+            return PEA_AGAIN; /* what is read next may fail, in silence: this is on its way by then */
+        if (err != PEA_OK)    /* PEA_MORE, PEA_DONE, or an error */
             return err;
     }
 }

@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-#define PEA_UNIX_PATH_MAX 107 /* the shortest sun_path of the systems we know, less its terminator on Linux */
+#define PEA_UNIX_PATH_MAX 103 /* the shortest sun_path of the systems we know has 104 bytes; one is the terminator */
 
 typedef enum pea_family { PEA_ADDR_NONE = 0, PEA_ADDR_IPV4 = 4, PEA_ADDR_IPV6 = 6, PEA_ADDR_UNIX = 1 } pea_family;
 

@@ -42,6 +42,7 @@ typedef struct pea_node_opts {
     pea_codec *codec;             /* referenced; NULL: length, 4 bytes big-endian, 8 MiB */
     pea_policy *policy;           /* referenced; NULL: only peers that a dial of ours expects are let in */
     const pea_node_callbacks *on; /* copied; NULL: none */
+    size_t on_size;               /* set by PEA_NODE */
     void *user;                   /* given to every callback */
 
     /* Limits: 0 is the default, PEA_UNLIMITED lifts it. */
@@ -59,16 +60,18 @@ typedef struct pea_node_opts {
     bool half_close;                /* a peer's END leaves our direction open */
 } pea_node_opts;
 
-#define PEA_NODE(...) (&(pea_node_opts){.size = sizeof(pea_node_opts), __VA_ARGS__})
+#define PEA_NODE(...) \
+    (&(pea_node_opts){.size = sizeof(pea_node_opts), .on_size = sizeof(pea_node_callbacks), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_NODE_INIT                                                                                                 \
-    {                                                                                                                 \
-        sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, 0, 0, 0, 0, 0, 0, 0, 0, 0, false \
+#define PEA_NODE_INIT                                                                                                  \
+    {                                                                                                                  \
+        sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, sizeof(pea_node_callbacks), nullptr, 0, 0, \
+            0, 0, 0, 0, 0, 0, 0, false                                                                                 \
     }
 #else
-#define PEA_NODE_INIT                 \
-    {                                 \
-        .size = sizeof(pea_node_opts) \
+#define PEA_NODE_INIT                                                        \
+    {                                                                        \
+        .size = sizeof(pea_node_opts), .on_size = sizeof(pea_node_callbacks) \
     }
 #endif
 
@@ -132,8 +135,8 @@ typedef struct pea_dial_opts {
 PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *opts,
                                                 uint64_t *id, pea_error *why);
 
-/* Live connections, in any state: by id, by remote address (any one of them), by proven peer (any one, READY first).
- * NULL: none. */
+/* Live connections, in any state: by id, by remote address (any one of them), by peer (one that is or was READY; of
+ * several one that is). NULL: none. */
 PEA_API pea_conn *pea_node_find(const pea_node *node, uint64_t id);
 PEA_API pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote);
 PEA_API pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer);

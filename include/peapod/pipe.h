@@ -17,7 +17,7 @@ extern "C" {
 
 typedef struct pea_pipe pea_pipe;
 
-#define PEA_HANDSHAKE_BUFFER_MAX 65536u /* bytes that a connection may hold in all its layers before READY */
+#define PEA_HANDSHAKE_BUFFER_MAX 65536u /* bytes held before READY; with a transform in place one record besides */
 #define PEA_HIGH_WATER_DEFAULT 131072u  /* queued bytes above which sends are refused: what waits longer turns cold */
 #define PEA_LOW_WATER_DEFAULT 32768u    /* queued bytes below which DRAIN is told */
 

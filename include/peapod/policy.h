@@ -31,15 +31,14 @@ typedef struct pea_policy_ops {
      * thread; several threads may be in it at once. */
     pea_err (*check)(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
                      pea_reason *why);
-    /* A number that changes whenever an answer of check() may have changed. Any thread. May be NULL:
-     * answers never change. */
+    /* A number that changes whenever an answer of check() may have changed: a verdict of an older one is asked for
+     * again after each wait and at READY. Any thread. May be NULL: answers never change. */
     uint64_t (*generation)(void *self);
-    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. The runtime owns
-     * timer and watches. May be NULL. */
+    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. May be NULL. Not
+     * called yet: a connection that is READY is not judged again in this version. */
     int64_t (*tick)(void *self, int64_t wall_ms);
-    /* Asks for changed(arg), on any thread, whenever the generation changes, so that nodes judge live connections
-     * again; changed NULL: stop those of `arg`.
-     * PEA_OK | < 0. May be NULL. */
+    /* Asks for changed(arg), on any thread, whenever the generation changes; changed NULL: stop those of `arg`.
+     * PEA_OK | < 0. May be NULL. Not called by nodes yet: see tick(). */
     pea_err (*watch)(void *self, void (*changed)(void *arg), void *arg);
     void (*destroy)(void *self); /* may be NULL */
 } pea_policy_ops;

@@ -10,7 +10,8 @@ extern "C" {
 #endif
 
 /* Rules that say who may connect. Any thread may change and ask them at any time; every change counts the policy's
- * generation up. */
+ * generation up. A change is for handshakes: a connection that is READY lives on, in this version; end it yourself,
+ * by pea_node_find_peer() and pea_conn_close(). */
 typedef struct pea_trust pea_trust;
 
 /* An empty trust: nobody. PEA_OK | PEA_E_NOMEM */

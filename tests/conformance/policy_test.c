@@ -405,6 +405,36 @@ static void nobody_expected_and_no_policy(void **state)
     part(&m);
 }
 
+/* Two stages that prove two different peers prove nobody. */
+static void stages_disagree(void **state)
+{
+    static toy_upgrade first = {.nonce = {"nonce-i", "nonce-r"}, .judges = true};
+    static toy_lookup second = {.name = "alice", .proves = true};
+    (void)state;
+    for (unsigned agree = 0; agree < 2; agree++) {
+        meeting m = {.blocks = faults_blocks()};
+        link_init(&m.link);
+        check_ok(pea_policy_new(&m.open, &toy_policy_ops, &m.open_toy));
+        check_ok(pea_policy_new(&m.s.policy, &toy_policy_ops, &m.s.toy));
+        toy_named_peer(&first.peer[PEA_INITIATOR], "alice");
+        toy_named_peer(&first.peer[PEA_RESPONDER], agree ? "server" : "somebody else"); /* the look-up says "server" */
+        for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
+            pea_chain *chain;
+            check_ok(pea_chain_new(&chain, NULL, NULL));
+            check_ok(pea_chain_add(chain, &toy_upgrade_ops, &first, NULL));
+            check_ok(pea_chain_add(chain, &toy_lookup_ops, &second, NULL));
+            set_pipe(&m, side, chain, NULL);
+        }
+        link_run(&m.link);
+        check_ok(pea_pipe_resume(m.link.party[PEA_RESPONDER].pipe, second.ticket, PEA_OK));
+        link_run(&m.link);
+        link_hang_up(&m.link);
+        assert_int_equal(m.link.party[PEA_INITIATOR].n_ready, agree);
+        check_err(m.link.party[PEA_INITIATOR].reason.err, agree ? PEA_OK : PEA_E_REFUSED);
+        part(&m);
+    }
+}
+
 /* ---- Waits of a stage ---- */
 
 typedef struct desk {
@@ -575,6 +605,7 @@ int main(void)
         cmocka_unit_test(expectation_is_met),
         cmocka_unit_test(expectation_is_not_met),
         cmocka_unit_test(nobody_expected_and_no_policy),
+        cmocka_unit_test(stages_disagree),
         cmocka_unit_test(stage_answered_late_and_twice),
         cmocka_unit_test(stage_answered_with_no),
         cmocka_unit_test(stage_answered_after_death),

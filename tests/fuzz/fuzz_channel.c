@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The channel of an open connection: the peer has behaved until READY, then says anything, while our application sends, ends and closes. Input: pairs of one byte
- * for what we do, one for how many of the next bytes the peer says. */
+/* The channel of an open connection: the peer has behaved until READY, then says anything, while our application sends,
+ * ends and closes. Input: pairs of one byte for what we do, one for how many of the next bytes the peer says. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,8 @@ static void open_up(pea_pipe *pipe, pea_chain *chain, pea_side side)
     pea_span span;
     pea_event event;
     size_t taken;
-    require(pea_pipe_new(&peer, chain, PEA_PIPE(.side = side == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR), NULL) == PEA_OK);
+    require(pea_pipe_new(&peer, chain, PEA_PIPE(.side = side == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR), NULL) ==
+            PEA_OK);
     for (unsigned i = 0; i < 6; i++) {
         pea_pipe *from = i % 2 == 0 ? peer : pipe, *to = i % 2 == 0 ? pipe : peer;
         while (pea_pipe_next(from, &event) == PEA_OK)
@@ -73,12 +74,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pea_side side = (data[0] & 1) != 0 ? PEA_RESPONDER : PEA_INITIATOR;
     closed = 0;
     require(pea_chain_new(&chain, NULL, NULL) == PEA_OK && pea_chain_plain(chain) == PEA_OK);
-    require(pea_pipe_new(&pipe, chain, PEA_PIPE(.side = side, .half_close = (data[0] & 2) != 0, .high_water = 300), NULL) == PEA_OK);
+    require(pea_pipe_new(&pipe, chain, PEA_PIPE(.side = side, .half_close = (data[0] & 2) != 0, .high_water = 300),
+                         NULL) == PEA_OK);
     open_up(pipe, chain, side);
     for (size_t at = 1; at + 2 <= size;) {
         uint8_t what = data[at] % 8;
         size_t n = data[at + 1] < size - at - 2 ? data[at + 1] : size - at - 2;
-        pea_err err = what == 0 ? pea_pipe_send(pipe, data + at + 2, n) : what == 1 && n > 3 ? pea_pipe_end(pipe) : PEA_OK;
+        pea_err err = what == 0            ? pea_pipe_send(pipe, data + at + 2, n)
+                      : what == 1 && n > 3 ? pea_pipe_end(pipe)
+                                           : PEA_OK;
         if (what == 2 && n > 5)
             err = pea_pipe_close(pipe, data[at + 1], "text");
         require(err == PEA_OK || err == PEA_E_STATE || err == PEA_E_QUEUE_FULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Codecs on any stream. Input: five bytes of configuration, then the stream. A frame lies within what was lent, is the same however much of the stream was there
- * when it was asked for, and put() writes it again. */
+/* Codecs on any stream. Input: five bytes of configuration, then the stream. A frame lies within what was lent, is the
+ * same however much of the stream was there when it was asked for, and put() writes it again. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,8 @@ static pea_codec *make(const uint8_t c[5])
         return codec;
     }
     pea_err err = pea_codec_length(&codec,
-                                   PEA_LENGTH(.field = c[0] % 10, .offset = c[1] % 10, .order = (c[2] & 1) != 0 ? PEA_LITTLE_ENDIAN : PEA_BIG_ENDIAN,
+                                   PEA_LENGTH(.field = c[0] % 10, .offset = c[1] % 10,
+                                              .order = (c[2] & 1) != 0 ? PEA_LITTLE_ENDIAN : PEA_BIG_ENDIAN,
                                               .adjustment = (int32_t)(int8_t)c[3] * ((c[2] & 2) != 0 ? 16777216 : 1),
                                               .max = (c[2] & 4) != 0 ? c[4] : (uint64_t)c[4] << 40),
                                    NULL);
@@ -36,14 +37,16 @@ static pea_err decode(const pea_codec *codec, const uint8_t *data, size_t len, p
     memcpy(lent, data, len);
     pea_err err = codec->ops->decode(codec->config, lent, len, frame);
     free(lent);
-    require(err != PEA_OK || (frame->total >= 1 && frame->total <= len && frame->offset <= frame->total && frame->len <= frame->total - frame->offset));
+    require(err != PEA_OK || (frame->total >= 1 && frame->total <= len && frame->offset <= frame->total &&
+                              frame->len <= frame->total - frame->offset));
     require(err != PEA_MORE || frame->total > len);
     require(err == PEA_OK || err == PEA_MORE || err == PEA_E_TOO_BIG || err == PEA_E_PROTO);
     return err;
 }
 
 /* The same frame, asked for byte by byte, or as it wishes to be asked. */
-static void ask_again(const pea_codec *codec, const uint8_t *data, size_t len, pea_err want, const pea_frame *found, bool thrifty)
+static void ask_again(const pea_codec *codec, const uint8_t *data, size_t len, pea_err want, const pea_frame *found,
+                      bool thrifty)
 {
     pea_frame frame = {0};
     pea_err err = PEA_MORE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser of key files. What it takes is a key that can be written and read again; what it refuses has a sentence, and left nothing behind. */
+/* The parser of key files. What it takes is a key that can be written and read again; what it refuses has a sentence,
+ * and left nothing behind. */
 #include <stdlib.h>
 #include <string.h>
 

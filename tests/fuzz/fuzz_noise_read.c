@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* pea_noise_read() in the place of each message of XX and XXpsk3. Input: one byte that chooses, then the message. A read that fails must leave the handshake as
- * it was: the true message is read after it, and the handshake ends well. */
+/* pea_noise_read() in the place of each message of XX and XXpsk3. Input: one byte that chooses, then the message. A
+ * read that fails must leave the handshake as it was: the true message is read after it, and the handshake ends
+ * well. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +24,8 @@ static void make_identities(void)
     }
 }
 
-/* One true message from one to the other; before it is read, the false one is tried. Returns whether that one was taken. */
+/* One true message from one to the other; before it is read, the false one is tried. Returns
+ * whether that one was taken. */
 static bool pass(pea_noise *from, pea_noise *to, const pea_span *false_one)
 {
     pea_buf message = {0}, payload = {0};
@@ -46,7 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const protocols[] = {"Noise_XX_25519_ChaChaPoly_BLAKE2b", "Noise_XXpsk3_25519_ChaChaPoly_SHA256"};
+    static const char *const protocols[] = {"Noise_XX_25519_ChaChaPoly_BLAKE2b",
+                                            "Noise_XXpsk3_25519_ChaChaPoly_SHA256"};
     static const uint8_t psk[PEA_KEY_BYTES] = {9};
     if (size < 1)
         return 0;
@@ -56,7 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pea_noise *noise[2];
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++)
         require(pea_noise_new(&noise[side], side,
-                              PEA_NOISE(.protocol = protocols[protocol], .identity = identity[side], .psk = protocol == 1 ? psk : NULL), NULL) == PEA_OK);
+                              PEA_NOISE(.protocol = protocols[protocol], .identity = identity[side],
+                                        .psk = protocol == 1 ? psk : NULL),
+                              NULL) == PEA_OK);
     bool taken = false;
     for (unsigned i = 0; i < 3 && !taken; i++) {
         taken = pass(noise[i % 2], noise[1 - i % 2], i == which ? &said : NULL);

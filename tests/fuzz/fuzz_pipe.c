@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A pipe of a plain native chain, before whom a stranger says anything at all from the greeting on. Input: one byte of settings, then the stream. Whatever
- * it says, the pipe neither breaks nor holds more than it may, it ends once, and how the bytes were cut makes no difference. */
+/* A pipe of a plain native chain, before whom a stranger says anything at all from the greeting on. Input: one byte of
+ * settings, then the stream. Whatever it says, the pipe neither breaks nor holds more than it may, it ends once, and
+ * how the bytes were cut makes no difference. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1)
         return 0;
     outcome whole = run(data + 1, size - 1, data[0], size), bytes = run(data + 1, size - 1, data[0], 1);
-    require(whole.ready == bytes.ready && whole.bytes == bytes.bytes && whole.closed == bytes.closed && whole.err == bytes.err && whole.code == bytes.code);
+    require(whole.ready == bytes.ready && whole.bytes == bytes.bytes && whole.closed == bytes.closed &&
+            whole.err == bytes.err && whole.code == bytes.code);
     return 0;
 }

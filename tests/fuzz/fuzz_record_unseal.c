@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* unseal() of Noise records. Input: one byte of settings, then bytes that are either the wire itself, or changes (by exclusive or) of true records. Nothing is ever unsealed
- * that was not sealed, and true records before the first change all are. */
+/* unseal() of Noise records. Input: one byte of settings, then bytes that are either the wire itself, or changes
+ * (by exclusive or) of true records. Nothing is ever unsealed that was not sealed, and true records before the
+ * first change all are. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,8 +25,8 @@ static bool make_pair(pea_transform pair[2], uint8_t settings)
     require(identity != NULL || pea_identity_from_secret(&identity, secret, NULL) == PEA_OK);
     for (pea_side side = PEA_INITIATOR; ok && side <= PEA_RESPONDER; side++)
         ok = pea_noise_new(&noise[side], side,
-                           PEA_NOISE(.protocol = (settings & AESGCM) != 0 ? "Noise_XX_25519_AESGCM_SHA256" : NULL, .identity = identity,
-                                     .record_preserving = (settings & PRESERVING) != 0),
+                           PEA_NOISE(.protocol = (settings & AESGCM) != 0 ? "Noise_XX_25519_AESGCM_SHA256" : NULL,
+                                     .identity = identity, .record_preserving = (settings & PRESERVING) != 0),
                            NULL) == PEA_OK;
     for (unsigned i = 0; ok && i < 3; i++) {
         pea_buf message = {0}, payload = {0};

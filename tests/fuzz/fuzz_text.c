@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Addresses and peers as text. What is parsed is formatted to what parses to the same; what is refused has a sentence and wrote nothing. */
+/* Addresses and peers as text. What is parsed is formatted to what parses to the same; what is refused has a
+ * sentence and wrote nothing. */
 #include <stdlib.h>
 #include <string.h>
 

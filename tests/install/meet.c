@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a stranger who only has the installed package would write: two nodes in one process meet over loopback by a Noise handshake, and one
- * sends the other a message. Exit status 0: it came. */
+/* What a stranger who only has the installed package would write: two nodes in one process meet over loopback by a
+ * Noise handshake, and one sends the other a message. Exit status 0: it came. */
 #include <ev.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,8 +47,10 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 
 int main(void)
 {
-    const pea_node_callbacks on = {
-        .on_connect = on_connect, .on_message = on_message, .on_disconnect = on_disconnect, .on_connect_failed = on_connect_failed};
+    const pea_node_callbacks on = {.on_connect = on_connect,
+                                   .on_message = on_message,
+                                   .on_disconnect = on_disconnect,
+                                   .on_connect_failed = on_connect_failed};
     struct ev_loop *loop = ev_default_loop(0);
     pea_error why = {.text = "this library is not the one that its headers belong to"};
     pea_identity *me = NULL;
@@ -62,14 +64,20 @@ int main(void)
     char version[32], addr[PEA_ADDR_TEXT_BYTES];
 
     snprintf(version, sizeof version, "%d.%d.%d", PEA_VERSION_MAJOR, PEA_VERSION_MINOR, PEA_VERSION_PATCH);
-    bool ok = strcmp(version, pea_version_string()) == 0 && pea_identity_generate(&me, &why) == PEA_OK && pea_trust_new(&trust) == PEA_OK;
+    bool ok = strcmp(version, pea_version_string()) == 0 && pea_identity_generate(&me, &why) == PEA_OK &&
+              pea_trust_new(&trust) == PEA_OK;
     if (ok)
         pea_identity_peer(me, &self);
-    ok = ok && pea_trust_allow(trust, &self, NULL, NULL, &why) == PEA_OK && pea_chain_new(&chain, NULL, &why) == PEA_OK &&
-         pea_chain_noise(chain, PEA_NOISE(.identity = me), &why) == PEA_OK && pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop), &why) == PEA_OK &&
-         pea_node_new(&node, runtime, PEA_NODE(.chain = chain, .policy = pea_trust_policy(trust), .on = &on, .user = loop), &why) == PEA_OK &&
+    ok = ok && pea_trust_allow(trust, &self, NULL, NULL, &why) == PEA_OK &&
+         pea_chain_new(&chain, NULL, &why) == PEA_OK &&
+         pea_chain_noise(chain, PEA_NOISE(.identity = me), &why) == PEA_OK &&
+         pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop), &why) == PEA_OK &&
+         pea_node_new(&node, runtime,
+                      PEA_NODE(.chain = chain, .policy = pea_trust_policy(trust), .on = &on, .user = loop),
+                      &why) == PEA_OK &&
          pea_node_listen(node, "127.0.0.1:0", NULL, &listener, &why) == PEA_OK &&
-         pea_node_connect(node, pea_addr_format(pea_listener_addr(listener), addr), PEA_DIAL(.expect = &self), NULL, &why) == PEA_OK;
+         pea_node_connect(node, pea_addr_format(pea_listener_addr(listener), addr), PEA_DIAL(.expect = &self), NULL,
+                          &why) == PEA_OK;
     if (ok) {
         ev_timer_init(&deadline, on_deadline, 30.0, 0.0);
         ev_timer_start(loop, &deadline);

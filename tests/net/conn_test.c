@@ -481,6 +481,82 @@ static void reset_is_told_as_such(void **state)
     assert_int_not_equal(n->b.reason.sys, 0);
 }
 
+/* ---- What stages and transforms mean to a connection ---- */
+
+/* Takes a line, answers with an error in its own words, and fails. */
+static pea_err refuse_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out)
+{
+    (void)self;
+    if (in->len < 12)
+        return PEA_MORE;
+    pea_buf_consume(in, 12);
+    pea_err err = pea_buf_append(out, "ERR go away\n", 12);
+    return err != PEA_OK ? err : pea_stage_fail(env, PEA_E_PROTO, "it did not say please");
+}
+
+static const pea_stage_ops refuse_ops = {
+    .version = PEA_STAGE_VERSION, .name = "refuse", .max_in = 64, .step = refuse_step};
+
+static void other_chain(net *n, pea_mode mode, const pea_stage_ops *ops, void *config)
+{
+    pea_chain_unref(n->chain);
+    check_ok(pea_chain_new(&n->chain, PEA_CHAIN(.mode = mode), NULL));
+    check_ok(pea_chain_add(n->chain, ops, config, NULL));
+    check_ok(pea_chain_plain(n->chain));
+}
+
+/* What a stage says beside its error reaches the peer, though unread input lies in the socket when it is said. */
+static void a_failing_stage_has_its_say(void **state)
+{
+    net *n = *state;
+    char line[12], block[16384] = "GIVE ME ALL\n";
+    other_chain(n, PEA_STREAM, &refuse_ops, NULL);
+    net_node(&n->b, PEA_NODE(.name = "b"));
+    net_listen(&n->b);
+    int fd = net_raw_connect(&n->b);
+    net_raw_send(fd, block, sizeof block);
+    net_raw_send(fd, block, sizeof block);
+    assert_int_equal(net_raw_recv(n, fd, line, sizeof line, NULL), sizeof line);
+    check_bytes(line, sizeof line, "ERR go away\n", 12);
+    assert_int_equal(net_raw_recv(n, fd, line, 1, NULL), 0);
+    close(fd);
+    net_wait(n, n->b.failures == 1);
+    check_err(n->b.reason.err, PEA_E_PROTO);
+    assert_int_equal(n->b.reason.origin, PEA_BY_HANDSHAKE);
+    assert_string_equal(n->b.reason.stage, "refuse");
+    assert_string_equal(n->b.reason.text, "it did not say please");
+}
+
+static const char lasting[] = "the bytes of a message are good for as long as the call";
+
+static void end_and_read_on(net_side *side, pea_conn *conn, const uint8_t *data, size_t len)
+{
+    uint8_t other[sizeof lasting];
+    memset(other, 'x', sizeof other);
+    pea_conn_abort(conn);
+    for (int i = 0; i < 8; i++) /* other buffers of the same pool are taken and written */
+        check_ok(pea_conn_send(side->arg, other, sizeof other));
+    pea_conn_flush(side->arg);
+    check_bytes(data, len, lasting, sizeof lasting);
+    side->on_message = NULL;
+}
+
+/* Behind a transform a message lies in a buffer of the connection's own: to end the connection inside the
+ * call leaves it alone. */
+static void a_message_survives_its_connection(void **state)
+{
+    net *n = *state;
+    toy_upgrade upgrade = {.nonce = {{1}, {2}}, .secret = 3};
+    other_chain(n, PEA_NATIVE, &toy_upgrade_ops, &upgrade);
+    net_pair(n);
+    n->b.arg = n->b.conn;
+    net_meet(n);
+    n->b.on_message = end_and_read_on;
+    check_ok(pea_conn_send(n->a.conn, lasting, sizeof lasting));
+    net_wait(n, n->b.disconnects == 1 && n->a.disconnects == 1);
+    net_wait(n, n->a.messages == 8);
+}
+
 #define both(test)                                            \
     {#test " (native)", test, setup_native, teardown, NULL},  \
     {                                                         \

@@ -8,6 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "peapod/chain.h"
+#include "peapod/identity.h"
+#include "peapod/trust.h"
 #include "runtime_priv.h"
 
 /* ---- The library's system calls, counted: the program's own definitions come before libc's ---- */
@@ -181,13 +184,12 @@ static void claims_cost_nothing(void **state)
 
 /* ---- Memory ---- */
 
-static void a_plain_connection_is_small(void **state)
+/* Bytes of the library's memory for each connection of many, tables and lists and all; buffers have gone back. */
+static size_t bytes_each(net *n)
 {
     enum { PAIRS = 64 };
-    net *n = *state;
     net_pair(n);
-    net_meet(n);
-    for (int i = 0; i < 2; i++) /* tables and lists have been made */
+    for (int i = 0; i < 3; i++) /* tables and lists have been made */
         net_meet(n);
     net_wait(n, pea_runtime_memory(n->runtime) == 0);
     pea__pool_clear(&n->runtime->worker.pool);
@@ -196,13 +198,50 @@ static void a_plain_connection_is_small(void **state)
         net_meet(n);
     net_wait(n, pea_runtime_memory(n->runtime) == 0);
     pea__pool_clear(&n->runtime->worker.pool);
-    size_t each = (faults_bytes() - before) / (2 * PAIRS);
-    print_message("%zu bytes for each plain connection, tables and all\n", each);
+    return (faults_bytes() - before) / (2 * PAIRS);
+}
+
+static void a_plain_connection_is_small(void **state)
+{
+    size_t each = bytes_each(*state);
+    print_message("%zu bytes for each plain connection\n", each);
     assert_true(each <= 1024);
+}
+
+/* ---- The same with Noise ---- */
+
+static int setup_noise(void **state)
+{
+    pea_identity *identity;
+    pea_trust *trust;
+    net *n;
+    setup(state);
+    n = *state;
+    pea_chain_unref(n->chain);
+    check_ok(pea_identity_generate(&identity, NULL));
+    check_ok(pea_chain_new(&n->chain, NULL, NULL));
+    check_ok(pea_chain_noise(n->chain, PEA_NOISE(.identity = identity), NULL));
+    pea_identity_unref(identity);
+    check_ok(pea_trust_new(&trust));
+    pea_trust_any(trust);
+    n->policy = pea_policy_ref(pea_trust_policy(trust));
+    pea_trust_unref(trust);
+    return 0;
+}
+
+static void a_noise_connection_is_small(void **state)
+{
+    size_t each = bytes_each(*state);
+    print_message("%zu bytes for each Noise connection\n", each);
+    assert_true(each <= 2048);
     assert_true(each <= PEA__CONN_COST);
 }
 
 #define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define noise(test)                                         \
+    {                                                       \
+#test " (noise)", test, setup_noise, teardown, NULL \
+    }
 
 int main(void)
 {
@@ -216,6 +255,11 @@ int main(void)
         entry(idle_connections_hold_no_buffers),
         entry(claims_cost_nothing),
         entry(a_plain_connection_is_small),
+        noise(one_call_for_each_flush),
+        noise(full_writes),
+        noise(steady_traffic_allocates_nothing),
+        noise(idle_connections_hold_no_buffers),
+        noise(a_noise_connection_is_small),
     };
     return cmocka_run_group_tests_name("cost", tests, NULL, NULL);
 }

@@ -278,7 +278,7 @@ static void answered_after_the_end(void **state)
     n->a.node = NULL;
     net_wait(n, n->b.failures == 1);
     check_ok(pea_post_resume(a.ticket, PEA_OK)); /* on its way, to nobody */
-    ev_run(n->loop, EVRUN_ONCE); /* the mailbox is run */
+    ev_run(n->loop, EVRUN_ONCE);                 /* the mailbox is run */
     assert_int_equal(n->b.connects, 0);
     assert_int_equal(n->b.failures, 1);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The library as a guest in a process: signals, forks, nested loops, and loops that end. Each case that may kill the process runs in a child. */
+/* The library as a guest in a process: signals, forks, nested loops, and loops that end. Each case that may kill the
+ * process runs in a child. */
 #include "support/net.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,12 +90,12 @@ static void broken_pipes_do_not_kill(void **state)
 static net *forked;
 static uint64_t forked_conn;
 
-#define want(condition) \
-    do { \
-        if (!(condition)) { \
+#define want(condition)                                        \
+    do {                                                       \
+        if (!(condition)) {                                    \
             fprintf(stderr, "in the child: %s\n", #condition); \
-            _exit(1); \
-        } \
+            _exit(1);                                          \
+        }                                                      \
     } while (0)
 
 static void call_everything(void)
@@ -110,6 +112,7 @@ static void call_everything(void)
     want(pea_node_connect(forked->a.node, forked->b.addr, NULL, NULL, &why) == PEA_E_FORKED);
     want(pea_node_shutdown(forked->a.node, 0, NULL, NULL) == PEA_E_FORKED);
     want(pea_post_send(forked->runtime, forked_conn, msg, NULL, NULL) == PEA_E_FORKED);
+    pea_msg_unref(msg);
     want(pea_post_close(forked->runtime, forked_conn, 0, NULL) == PEA_E_FORKED);
     want(pea_post_resume((pea_ticket){.runtime = 1, .conn = 1, .wait = 1}, PEA_OK) != PEA_OK);
     pea_node *node;
@@ -182,7 +185,9 @@ static void run_inside(net_side *side, pea_conn *conn, const uint8_t *data, size
 static void nested(void)
 {
     net n;
-    freopen("/dev/null", "w", stderr); /* assert() speaks */
+    int nowhere = open("/dev/null", O_WRONLY); /* assert() speaks */
+    if (nowhere < 0 || dup2(nowhere, STDERR_FILENO) < 0)
+        _exit(3);
     net_setup(&n, PEA_STREAM);
     net_pair(&n);
     n.b.on_message = run_inside;
@@ -252,10 +257,8 @@ static void what_keeps_a_loop_alive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        entry(broken_pipes_do_not_kill),
-        entry(calls_in_a_child),
-        entry(calls_in_a_child_of_a_callback),
-        cmocka_unit_test(nested_loops_are_refused),
+        entry(broken_pipes_do_not_kill),       entry(calls_in_a_child),
+        entry(calls_in_a_child_of_a_callback), cmocka_unit_test(nested_loops_are_refused),
         entry(what_keeps_a_loop_alive),
     };
     return cmocka_run_group_tests_name("process", tests, NULL, NULL);

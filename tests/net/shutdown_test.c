@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Nodes that end: in order, in a hurry, and from inside any of their own callbacks. Nothing is freed under anybody's feet, and every callback that is owed comes once. */
+/* Nodes that end: in order, in a hurry, and from inside any of their own callbacks. Nothing is freed under anybody's
+ * feet, and every callback that is owed comes once. */
 #include "support/net.h"
 
 #include <stdio.h>
@@ -338,7 +339,7 @@ static void options_and_addresses_are_checked(void **state)
     net_listen(&n->a);
     pea_listener *second;
     check_err(pea_node_listen(n->a.node, n->a.addr, NULL, &second, &why), PEA_E_SYS); /* taken */
-    check_err(pea_runtime_free(n->runtime), PEA_E_STATE); /* a node is left */
+    check_err(pea_runtime_free(n->runtime), PEA_E_STATE);                             /* a node is left */
 }
 
 static void unix_sockets(void **state)

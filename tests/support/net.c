@@ -186,6 +186,8 @@ void net_node(net_side *side, pea_node_opts *opts)
     pea_error why = {.code = PEA_OK};
     if (opts->chain == NULL)
         opts->chain = side->net->chain;
+    if (opts->policy == NULL)
+        opts->policy = side->net->policy;
     opts->on = &callbacks;
     opts->user = side;
     if (pea_node_new(&side->node, side->net->runtime, opts, &why) != PEA_OK)
@@ -240,6 +242,7 @@ void net_teardown(net *n)
     assert_int_equal(pea_runtime_memory(n->runtime), 0);
     check_ok(pea_runtime_free(n->runtime));
     pea_chain_unref(n->chain);
+    pea_policy_unref(n->policy);
     ev_run(n->loop, 0); /* returns at once: nothing of ours keeps it alive */
     ev_loop_destroy(n->loop);
 }

@@ -45,6 +45,7 @@ struct net {
     struct ev_loop *loop;
     pea_runtime *runtime;
     pea_chain *chain;
+    pea_policy *policy; /* of nodes that are given none; NULL: none */
     net_side a, b;
     ev_timer clock;
     bool late;

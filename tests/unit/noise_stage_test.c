@@ -315,7 +315,6 @@ static const struct payload_case {
     size_t len;
 } payload_cases[] = {
     {NULL, NULL, 0},
-    {NULL, TLV(0, 0, 0, 0)},
     {NULL, TLV(0, 1, 0, 3, 'a', 'b', 'c')},
     {NULL, TLV(0, 1, 0, 0, 0, 2, 0, 1, 'x', 0x7f, 0xff, 0, 0)},
     {"header", TLV(0)},
@@ -323,6 +322,7 @@ static const struct payload_case {
     {"header", TLV(0, 1, 0, 0, 0, 2)},
     {"inside a TLV", TLV(0, 1, 0, 1)},
     {"inside a TLV", TLV(0, 1, 0xff, 0xff, 'x')},
+    {"ascending", TLV(0, 0, 0, 0)}, /* type 0 is none */
     {"ascending", TLV(0, 1, 0, 0, 0, 1, 0, 0)},
     {"ascending", TLV(0, 2, 0, 0, 0, 1, 0, 0)},
     {"must be understood", TLV(0x80, 0, 0, 0)},

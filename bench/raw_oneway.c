@@ -166,9 +166,11 @@ static void receive(int fd, bool noise, size_t size, double seconds)
             c.messages = 0;
         } else if (counting && now - begun >= seconds) {
             printf("%.0f\n", (double)c.messages / (now - begun));
-            return;
+            break;
         }
     }
+    free(wire);
+    free(plain);
 }
 
 /* ---- Sockets ---- */

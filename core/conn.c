@@ -14,8 +14,6 @@
 #define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE instead: see pea__socket_ready() */
 #endif
 
-static void pump(pea_conn *c);
-
 /* ---- What the loop watches ---- */
 
 /* A pause is for messages: after our farewell the peer's end is awaited all the same. */
@@ -43,116 +41,9 @@ static void watch(pea_conn *c)
     ev_io_start(loop, &c->io);
 }
 
-/* ---- Deadlines: one timer for each connection. It is moved only to come earlier; if it comes too early, it looks
- * again ---- */
-
-static int64_t after(int64_t from, uint32_t ms)
-{
-    return ms == PEA_NEVER ? INT64_MAX : from + (int64_t)ms;
-}
-
-/* When the unfinished message must be there. A pause puts it off: since_ms is when reading began again. */
-static int64_t partial_due(const pea_conn *c)
-{
-    int64_t since = pea_pipe_partial_since(c->pipe);
-    if (since < 0)
-        return INT64_MAX;
-    return after(since > c->since_ms ? since : c->since_ms, c->node->limits.partial_timeout_ms);
-}
-
-/* When the deadline of the state that the connection is in passes; INT64_MAX: never. */
-static int64_t due(const pea_conn *c)
-{
-    const pea_node_opts *t = &c->node->limits;
-    if (c->connecting)
-        return after(c->since_ms, t->connect_timeout_ms);
-    if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
-        return after(c->since_ms, t->linger_ms);
-    if (!c->ready)
-        return after(c->since_ms, t->handshake_timeout_ms);
-    if (c->paused) /* that we hear nothing is our own doing */
-        return INT64_MAX;
-    int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
-    int64_t partial = partial_due(c);
-    return idle < partial ? idle : partial;
-}
-
-static void timer_stop(pea_conn *c)
-{
-    if (!ev_is_active(&c->timer))
-        return;
-    ev_ref(c->worker->loop);
-    ev_timer_stop(c->worker->loop, &c->timer);
-    c->armed_ms = 0;
-}
-
-static void timer_set(pea_conn *c, int64_t at, int64_t now)
-{
-    struct ev_loop *loop = c->worker->loop;
-    timer_stop(c);
-    double in = at > now ? (double)(at - now) / 1e3 : 0.;
-    ev_now_update(loop);
-    ev_timer_set(&c->timer, in,
-                 in > 0.001 ? in : 0.001); /* it repeats until it is told otherwise, so that it is ours to stop */
-    ev_timer_start(loop, &c->timer);
-    ev_unref(loop);
-    c->armed_ms = at;
-}
-
-/* After anything that may bring the deadline forward. */
-static void retime(pea_conn *c)
-{
-    if (c->over)
-        return;
-    int64_t at = due(c);
-    if (at != INT64_MAX && (c->armed_ms == 0 || at < c->armed_ms))
-        timer_set(c, at, pea__now_ms());
-}
-
 static void tick(pea_conn *c)
 {
     pea_pipe_tick(c->pipe, pea__now_ms(), pea__wall_ms());
-}
-
-static void expired(pea_conn *c)
-{
-    if (c->connecting) {
-        pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the connect timeout passed");
-        return;
-    }
-    if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING) {
-        pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
-        return;
-    }
-    const char *text = !c->ready                         ? "the handshake timeout passed"
-                       : partial_due(c) <= pea__now_ms() ? "a message was begun and not finished in time"
-                                                         : "the idle timeout passed";
-    pea_reason reason = {.origin = PEA_BY_TIMEOUT, .err = PEA_E_TIMEOUT, .code = PEA_CODE_TIMEOUT};
-    memcpy(reason.text, text, strlen(text) + 1);
-    pea__conn_finish(c, &reason);
-}
-
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
-{
-    pea_conn *c = timer->data;
-    (void)loop;
-    (void)events;
-    if (!pea__worker_enter(c->worker))
-        return;
-    int64_t at = due(c), now = pea__now_ms();
-    if (at > now) {
-        if (at == INT64_MAX)
-            timer_stop(c);
-        else
-            timer_set(c, at, now);
-    } else {
-        timer_stop(c);
-        expired(c);
-        pump(c);
-        pea__worker_queue(c->worker, c);
-        retime(c);
-    }
-    pea__worker_leave(c->worker);
 }
 
 /* ---- Confirmed sends ---- */
@@ -192,7 +83,7 @@ static void log_end(pea_conn *c, const pea_reason *reason)
 static void end(pea_conn *c, const pea_reason *reason)
 {
     c->over = true;
-    timer_stop(c);
+    pea__conn_timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
     confirm(c, PEA_OK); /* what has left has left */
     confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);
@@ -256,7 +147,7 @@ static void deliver(pea_conn *c, const pea_event *event)
 }
 
 /* Delivers events until there are none, or until a callback paused or ended the connection. */
-static void pump(pea_conn *c)
+void pea__conn_pump(pea_conn *c)
 {
     pea_event event;
     if (c->connecting && pea_pipe_state(c->pipe) < PEA_CLOSING)
@@ -306,7 +197,7 @@ static bool read_once(pea_conn *c)
     if (n < 0) {
         if (!would_block(errno)) {
             pea_pipe_broken(c->pipe, PEA_BY_READING, errno);
-            pump(c);
+            pea__conn_pump(c);
         }
         return false;
     }
@@ -319,9 +210,9 @@ static bool read_once(pea_conn *c)
         tick(c);
         c->heard_ms = pea__now_ms();
         pea_err err = pea__pipe_lend(c->pipe, scratch, (size_t)n, PEA__HEADROOM_BYTES, &taken);
-        (void)err; /* a failure is the pipe's end, which pump() tells */
+        (void)err; /* a failure is the pipe's end, which pea__conn_pump() tells */
     }
-    pump(c);
+    pea__conn_pump(c);
     return n > 0 && (size_t)n == room;
 }
 
@@ -343,7 +234,7 @@ static void write_failed(pea_conn *c)
     if (c->over)
         return;
     pea_pipe_broken(c->pipe, PEA_BY_WRITING, c->sys_errno);
-    pump(c);
+    pea__conn_pump(c);
 }
 
 /* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
@@ -393,12 +284,12 @@ static void flush(pea_conn *c)
     if (c->paused &&
         pea__pipe_take_drain(c->pipe)) /* room to write is told all the same: it may be what the pause waits for */
         deliver(c, &(pea_event){.type = PEA_EVENT_DRAIN});
-    pump(c);
+    pea__conn_pump(c);
     if (c->over)
         return;
     note_closing(c);
     watch(c);
-    retime(c);
+    pea__conn_retime(c);
 }
 
 /* ---- The loop's calls ---- */
@@ -431,7 +322,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
             pea__worker_queue(c->worker, c);
         note_closing(c);
         watch(c);
-        retime(c);
+        pea__conn_retime(c);
     }
     pea__worker_leave(c->worker);
 }
@@ -450,13 +341,13 @@ void pea__conn_round(pea_conn *c)
     }
     if (c->connecting && c->sys_errno != 0) {
         pea_pipe_broken(c->pipe, PEA_BY_HANDSHAKE, c->sys_errno);
-        pump(c);
+        pea__conn_pump(c);
         return;
     }
     if (c->pump_due) {
         c->pump_due = false;
         tick(c);
-        pump(c);
+        pea__conn_pump(c);
         if (c->over)
             return;
     }
@@ -497,7 +388,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, co
     if (err != PEA_OK)
         goto out;
     ev_init(&c->io, on_io);
-    ev_init(&c->timer, on_timer);
+    ev_init(&c->timer, pea__conn_on_timer);
     c->io.data = c->timer.data = c;
     *conn = c;
     return PEA_OK;
@@ -516,7 +407,7 @@ void pea__conn_begin(pea_conn *c)
     c->pump_due = true; /* it speaks, and is spoken of, from the loop */
     pea__worker_queue(c->worker, c);
     watch(c);
-    retime(c);
+    pea__conn_retime(c);
 }
 
 void pea__conn_dial(pea_conn *c, int dial_errno)
@@ -531,7 +422,7 @@ void pea__conn_dial(pea_conn *c, int dial_errno)
         pea__worker_queue(c->worker, c);
     }
     watch(c);
-    retime(c);
+    pea__conn_retime(c);
 }
 
 /* ---- The public face ---- */
@@ -614,7 +505,7 @@ void pea__conn_finish(pea_conn *c, const pea_reason *reason)
         pea__pipe_finish(c->pipe, reason);
     c->pump_due = true;
     pea__worker_queue(c->worker, c);
-    retime(c);
+    pea__conn_retime(c);
 }
 
 void pea_conn_close(pea_conn *c, uint16_t code, const char *text)
@@ -667,69 +558,4 @@ void pea_conn_resume(pea_conn *c)
         c->since_ms = c->heard_ms;
     pea__worker_queue(c->worker, c);
     watch(c);
-}
-
-uint64_t pea_conn_id(const pea_conn *c)
-{
-    return c->id;
-}
-
-pea_node *pea_conn_node(const pea_conn *c)
-{
-    return c->node;
-}
-
-pea_side pea_conn_side(const pea_conn *c)
-{
-    return (pea_side)c->side;
-}
-
-pea_state pea_conn_state(const pea_conn *c)
-{
-    if (c->over)
-        return PEA_CLOSED;
-    return c->connecting ? PEA_DIALING : pea_pipe_state(c->pipe);
-}
-
-const pea_peer *pea_conn_peer(const pea_conn *c)
-{
-    return pea_pipe_peer(c->pipe);
-}
-
-const pea_addr *pea_conn_remote(const pea_conn *c)
-{
-    return &c->remote;
-}
-
-size_t pea_conn_queued(const pea_conn *c)
-{
-    return pea_pipe_queued(c->pipe);
-}
-
-void pea_conn_set_user(pea_conn *c, void *user)
-{
-    c->user = user;
-}
-
-void *pea_conn_user(const pea_conn *c)
-{
-    return c->user;
-}
-
-void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
-{
-    *info = (pea_conn_info){.id = c->id,
-                            .side = (pea_side)c->side,
-                            .state = pea_conn_state(c),
-                            .remote = c->remote,
-                            .messages_in = c->messages_in,
-                            .messages_out = c->messages_out,
-                            .bytes_in = c->bytes_in,
-                            .bytes_out = c->bytes_out};
-    struct sockaddr_storage local;
-    socklen_t len = sizeof local;
-    if (getsockname(c->fd, (struct sockaddr *)&local, &len) == 0)
-        pea__addr_from_socket(&info->local, &local, len);
-    if (pea_pipe_peer(c->pipe) != NULL)
-        info->peer = *pea_pipe_peer(c->pipe);
 }

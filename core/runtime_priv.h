@@ -210,6 +210,13 @@ void pea__conn_begin(pea_conn *conn);                /* the socket is connected 
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
 void pea__conn_round(pea_conn *conn); /* in the round: flush, or free */
+void pea__conn_pump(pea_conn *conn);  /* delivers events until there are none, or a callback paused or ended it */
+
+/* ---- conn_deadline.c ---- */
+
+void pea__conn_retime(pea_conn *conn); /* after anything that may bring the deadline forward */
+void pea__conn_timer_stop(pea_conn *conn);
+void pea__conn_on_timer(struct ev_loop *loop, ev_timer *timer, int events);
 
 /* ---- listener.c ---- */
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking at a connection: who, where, in which state, how much. What moves it is in conn.c. */
+#include <sys/socket.h>
+
+#include "addr_priv.h"
+#include "runtime_priv.h"
+
+uint64_t pea_conn_id(const pea_conn *c)
+{
+    return c->id;
+}
+
+pea_node *pea_conn_node(const pea_conn *c)
+{
+    return c->node;
+}
+
+pea_side pea_conn_side(const pea_conn *c)
+{
+    return (pea_side)c->side;
+}
+
+pea_state pea_conn_state(const pea_conn *c)
+{
+    if (c->over)
+        return PEA_CLOSED;
+    return c->connecting ? PEA_DIALING : pea_pipe_state(c->pipe);
+}
+
+const pea_peer *pea_conn_peer(const pea_conn *c)
+{
+    return pea_pipe_peer(c->pipe);
+}
+
+const pea_addr *pea_conn_remote(const pea_conn *c)
+{
+    return &c->remote;
+}
+
+size_t pea_conn_queued(const pea_conn *c)
+{
+    return pea_pipe_queued(c->pipe);
+}
+
+void pea_conn_set_user(pea_conn *c, void *user)
+{
+    c->user = user;
+}
+
+void *pea_conn_user(const pea_conn *c)
+{
+    return c->user;
+}
+
+void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
+{
+    *info = (pea_conn_info){.id = c->id,
+                            .side = (pea_side)c->side,
+                            .state = pea_conn_state(c),
+                            .remote = c->remote,
+                            .messages_in = c->messages_in,
+                            .messages_out = c->messages_out,
+                            .bytes_in = c->bytes_in,
+                            .bytes_out = c->bytes_out};
+    struct sockaddr_storage local;
+    socklen_t len = sizeof local;
+    if (getsockname(c->fd, (struct sockaddr *)&local, &len) == 0)
+        pea__addr_from_socket(&info->local, &local, len);
+    if (pea_pipe_peer(c->pipe) != NULL)
+        info->peer = *pea_pipe_peer(c->pipe);
+}

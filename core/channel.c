@@ -346,13 +346,9 @@ pea_err pea__opening_begin(pea_pipe *p)
 /* Both sides' HELLO and ACCEPT are in order, but for ours if we are the responder. */
 static pea_err opening_finish(pea_pipe *p, pea_event *event)
 {
-    pea_err err = pea__verdict_confirm(p);
-    if (err == PEA_WAIT)
-        return PEA_MORE;
+    pea_err err = pea__verdict_settle(p);
     if (err != PEA_OK)
-        return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
-    if (p->phase != PEA__OPENING)
-        return PEA_AGAIN; /* the policy's own callback ended it */
+        return err;
     if (p->side == PEA_RESPONDER) {
         err = hello_say(p);
         if (err == PEA_OK)

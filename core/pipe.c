@@ -380,13 +380,9 @@ static pea_err begin(pea_pipe *p)
 /* Foreign modes open without a word. */
 static pea_err open_foreign(pea_pipe *p, pea_event *event)
 {
-    pea_err err = pea__verdict_confirm(p);
-    if (err == PEA_WAIT)
-        return PEA_MORE;
+    pea_err err = pea__verdict_settle(p);
     if (err != PEA_OK)
-        return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
-    if (p->phase != PEA__OPENING)
-        return PEA_AGAIN; /* the policy's own callback ended it */
+        return err;
     p->phase = PEA__OPEN;
     p->left = SIZE_MAX;
     p->ready_told = true;

@@ -101,7 +101,8 @@ pea_err pea__verdict_due(pea_pipe *p)
                                             : "no stage proved who the peer is, and the chain is not plain");
 }
 
-pea_err pea__verdict_confirm(pea_pipe *p)
+/* At READY: a verdict of an older generation is asked for again. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+static pea_err verdict_confirm(pea_pipe *p)
 {
     pea__verdict *v = p->verdict;
     if (v == NULL)
@@ -111,6 +112,16 @@ pea_err pea__verdict_confirm(pea_pipe *p)
     if (p->policy == NULL || (!v->asked && pea__policy_generation(p->policy) == v->generation))
         return PEA_OK;
     return policy_ask(p, v);
+}
+
+pea_err pea__verdict_settle(pea_pipe *p)
+{
+    pea_err err = verdict_confirm(p);
+    if (err == PEA_WAIT)
+        return PEA_MORE;
+    if (err != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+    return p->phase == PEA__OPENING ? PEA_OK : PEA_AGAIN; /* the policy's own callback may have ended the pipe */
 }
 
 /* ---- What a stage may ask ---- */

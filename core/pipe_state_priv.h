@@ -136,7 +136,7 @@ pea_buf *pea__pipe_plain(pea_pipe *p);
 pea_err pea__stages_run(pea_pipe *p); /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
 /* after the stages: PEA_OK | PEA_E_REFUSED: nobody was proven who had to be */
 pea_err pea__verdict_due(pea_pipe *p);
-pea_err pea__verdict_confirm(pea_pipe *p); /* at READY: PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+pea_err pea__verdict_settle(pea_pipe *p); /* at READY: PEA_OK: go on, else what to return to next() */
 void pea__stage_destroy(pea_pipe *p);
 void pea__transcript_free(pea_pipe *p);
 

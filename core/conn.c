@@ -213,6 +213,9 @@ static bool read_once(pea_conn *c)
         (void)err; /* a failure is the pipe's end, which pea__conn_pump() tells */
     }
     pea__conn_pump(c);
+#ifndef NDEBUG
+    memset(scratch, 0xDB, room); /* whoever kept a view into it shall see that he must not */
+#endif
     return n > 0 && (size_t)n == room;
 }
 

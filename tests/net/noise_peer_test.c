@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Two nodes with Noise and a man between them, on real sockets: whatever he does, nobody is deceived, both ends have
  * a reason, and nothing is left behind. Then the refusals of docs/wire.md, from either side, native and foreign. */
+#include "noise/noise_priv.h"
 #include "peapod/chain.h"
 #include "peapod/trust.h"
+#include "pipe_state_priv.h"
+#include "runtime_priv.h"
 #include "secure_priv.h"
 #include "support/net.h"
 #include "support/relay.h"
@@ -177,6 +180,22 @@ static void cut_and_reset_at_every_stage(void **state)
 }
 
 /* ---- After READY ---- */
+
+/* What is sent in one round leaves as one chunk in one record. */
+static void one_record_for_a_flush(void **state)
+{
+    (void)state;
+    open_pair(PEA_NATIVE);
+    connect_pair();
+    pea_pipe *in = n.b.conn->pipe;
+    uint64_t records = pea__record_received(&in->floors[in->top].transform), chunks = in->chunks_in;
+    for (unsigned i = 0; i < 100; i++)
+        check_ok(pea_conn_send(n.a.conn, "all of us together", 18));
+    net_wait(&n, n.b.messages == 100);
+    assert_int_equal(pea__record_received(&in->floors[in->top].transform) - records, 1);
+    assert_int_equal(in->chunks_in - chunks, 1);
+    close_pair();
+}
 
 /* Holds back one record of a's for each message, and returns where the second begins. */
 static size_t hold_two(void)
@@ -373,6 +392,7 @@ int main(void)
         cmocka_unit_test(a_bit_flipped_in_every_handshake_byte),
         cmocka_unit_test(one_byte_at_a_time),
         cmocka_unit_test(cut_and_reset_at_every_stage),
+        cmocka_unit_test(one_record_for_a_flush),
         cmocka_unit_test(records_replayed_reordered_and_changed),
         cmocka_unit_test(unlisted_initiator),
         cmocka_unit_test(wrong_responder),

@@ -430,6 +430,36 @@ static void stage_environment(void **state)
     link_free(&link);
 }
 
+/* A responder's words may lie there before the initiator has begun: its first stage must not take the greeting for its own. */
+static void peer_speaks_first(void **state)
+{
+    static const uint8_t early[41 + 4] = "\xF1peapod\1\1";
+    static toy_talk talk = {"hi\n", "yes\n"};
+    uint8_t said[45];
+    pea_chain *chain;
+    pea_pipe *pipe;
+    pea_event event;
+    pea_span span;
+    size_t taken;
+    (void)state;
+    memcpy(said, early, 41);
+    memcpy(said + 41, "yes\n", 4);
+    check_ok(pea_chain_new(&chain, NULL, NULL));
+    check_ok(pea_chain_add(chain, &toy_talk_ops, &talk, NULL));
+    check_ok(pea_chain_plain(chain));
+    check_ok(pea_pipe_new(&pipe, chain, NULL, NULL));
+    check_ok(pea_pipe_feed(pipe, said, sizeof said, &taken));
+    assert_int_equal(taken, sizeof said);
+    check_err(pea_pipe_next(pipe, &event), PEA_MORE);
+    assert_int_equal(pea_pipe_state(pipe), PEA_OPENING);
+    check_ok(pea_pipe_output(pipe, &span));
+    assert_true(span.len > 44);
+    check_bytes(span.data, 41, early, 41);
+    check_bytes(span.data + 41, 4, "hi\n\1", 4); /* then HELLO */
+    pea_pipe_free(pipe);
+    pea_chain_unref(chain);
+}
+
 /* A chain that proves nobody, and does not say that it need not, is never READY. */
 static void nobody_was_proven(void **state)
 {
@@ -584,6 +614,7 @@ int main(void)
         cmocka_unit_test(stage_breaks_its_word),
         cmocka_unit_test(stage_is_flooded),
         cmocka_unit_test(stage_environment),
+        cmocka_unit_test(peer_speaks_first),
         cmocka_unit_test(nobody_was_proven),
         cmocka_unit_test(codec_lies),
         cmocka_unit_test(codec_cannot_be_made),

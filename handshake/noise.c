@@ -152,7 +152,7 @@ static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *
             err = read_message(s, env, in);
         else if (err == PEA_AGAIN && (err = write_message(s, env, out)) == PEA_OK && in->len > 0 &&
                  pea_noise_turn(s->noise) == PEA_MORE)
-            return PEA_AGAIN; /* what is read next may fail, in silence: this is on its way by then */
+            return PEA_AGAIN; /* what is read next may fail: in silence, and not as the author of this message */
         if (err != PEA_OK)    /* PEA_MORE, PEA_DONE, or an error */
             return err;
     }

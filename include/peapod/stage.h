@@ -37,7 +37,8 @@ typedef struct pea_stage_ops {
      * Consumes exactly its own bytes and leaves the rest. `out` is sent always, also on error, under the transforms
      * before this stage's own.
      * PEA_MORE | PEA_WAIT (until the ticket is answered the pipe reads on to its 64 KiB, then stops)
-     * | PEA_AGAIN (it took or said something; what it said is on its way before it is called again) | PEA_DONE | < 0 */
+     * | PEA_AGAIN (it took or said something: call it again; a failure then is apart from what it said) | PEA_DONE |
+     * < 0 */
     pea_err (*step)(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out);
     /* After PEA_DONE; may be NULL: it only talked. The transform is the pipe's from here on. PEA_OK | < 0 */
     pea_err (*yield)(void *self, pea_transform *out);

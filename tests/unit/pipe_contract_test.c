@@ -430,7 +430,8 @@ static void stage_environment(void **state)
     link_free(&link);
 }
 
-/* A responder's words may lie there before the initiator has begun: its first stage must not take the greeting for its own. */
+/* A responder's words may lie there before the initiator has begun: its first stage must not take the greeting for
+ * its own. */
 static void peer_speaks_first(void **state)
 {
     static const uint8_t early[41 + 4] = "\xF1peapod\1\1";

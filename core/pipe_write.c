@@ -103,6 +103,14 @@ static size_t put(pea_pipe *p, const void *data, size_t len)
     return n;
 }
 
+/* Why the codec cannot say a message. */
+static pea_err cannot_say(const pea_pipe *p, const void *data, size_t len)
+{
+    pea_frame_marks m;
+    pea_err err = p->codec_ops->marks(p->codec_self, data, len, &m);
+    return err < 0 ? err : PEA_E_TOO_BIG;
+}
+
 /* Queues bytes in DATA chunks, as many as they take. There is room for them. */
 static pea_err chunks_append(pea_pipe *p, const uint8_t *data, size_t len)
 {
@@ -192,7 +200,7 @@ static pea_err send_slowly(pea_pipe *p, const void *data, size_t len)
         pea__window_close(p);
         if (p->tx.len == 0)
             pea_buf_free(&p->tx);
-        return PEA_E_TOO_BIG;
+        return cannot_say(p, data, len);
     }
     p->tx_room = p->tx_room > n ? p->tx_room - n : 0;
     return PEA_OK;
@@ -205,7 +213,7 @@ pea_err pea_pipe_send(pea_pipe *p, const void *data, size_t len)
         return send_slowly(p, data, len);
     size_t n = put(p, data, len);
     if (n == SIZE_MAX)
-        return PEA_E_TOO_BIG;
+        return cannot_say(p, data, len);
     p->tx_room -= n;
     return PEA_OK;
 }

@@ -44,7 +44,8 @@ typedef struct pea_codec_ops {
     /* Writes a message, framed, at `dst`, where len + overhead bytes are free. Returns the bytes written; 0: this
      * codec cannot say it, and writes nothing (a codec with overhead 0 writes len bytes). */
     size_t (*put)(void *self, const void *payload, size_t len, uint8_t *dst);
-    /* The same for a payload that stays where it is. PEA_OK | PEA_E_TOO_BIG */
+    /* The same for a payload that stays where it is. PEA_OK | PEA_E_TOO_BIG | PEA_E_INVALID: this codec cannot say it
+     * for another reason than its length */
     pea_err (*marks)(void *self, const void *payload, size_t len, pea_frame_marks *marks);
     void (*destroy)(void *self); /* of what create() made; may be NULL */
 } pea_codec_ops;
@@ -91,6 +92,45 @@ typedef struct pea_length_opts {
 /* The length codec. `opts` may be NULL: the defaults. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any
  * thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_codec_length(pea_codec **codec, const pea_length_opts *opts, pea_error *why);
+
+typedef struct pea_varint_opts {
+    size_t size;  /* set by PEA_VARINT */
+    uint64_t max; /* largest payload in bytes; 0: 8 MiB */
+} pea_varint_opts;
+
+#define PEA_VARINT(...) (&(pea_varint_opts){.size = sizeof(pea_varint_opts), __VA_ARGS__})
+#define PEA_VARINT_INIT            \
+    {                              \
+        sizeof(pea_varint_opts), 0 \
+    }
+
+/* The payload's length before it, as unsigned LEB128 in its shortest form: protobuf's delimited messages, libp2p's. `opts`
+ * may be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_codec_varint(pea_codec **codec, const pea_varint_opts *opts, pea_error *why);
+
+#define PEA_DELIMITER_MAX 16u       /* bytes of a delimiter */
+#define PEA_LINE_MAX_DEFAULT 65536u /* bytes of a delimited message: more than any line that a person reads */
+
+typedef struct pea_delimiter_opts {
+    size_t size;        /* set by PEA_DELIMITER */
+    pea_span delimiter; /* 1 to 16 bytes, copied; empty: a newline */
+    uint64_t max;       /* largest payload in bytes; 0: 64 KiB */
+} pea_delimiter_opts;
+
+#define PEA_DELIMITER(...) (&(pea_delimiter_opts){.size = sizeof(pea_delimiter_opts), __VA_ARGS__})
+#define PEA_DELIMITER_INIT                       \
+    {                                            \
+        sizeof(pea_delimiter_opts), {NULL, 0}, 0 \
+    }
+
+/* A delimiter behind each message, and in none of them: to send a message that holds it is PEA_E_INVALID. A carriage
+ * return before a newline belongs to the message. `opts` may be NULL.
+ * PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_codec_delimiter(pea_codec **codec, const pea_delimiter_opts *opts, pea_error *why);
+
+/* Messages of `size` bytes each, and nothing between them: to send a longer one is PEA_E_TOO_BIG, a shorter one
+ * PEA_E_INVALID. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID: `size` is 0. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_codec_fixed(pea_codec **codec, size_t size, pea_error *why);
 
 /* No framing: on_message gets bytes as they come, in pieces of any size (never empty). PEA_OK | PEA_E_NOMEM. Any
  * thread. */

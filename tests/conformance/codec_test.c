@@ -32,6 +32,22 @@ static pea_err make_raw(pea_codec **codec, const void *arg)
     return pea_codec_raw(codec);
 }
 
+static pea_err make_varint(pea_codec **codec, const void *arg)
+{
+    return pea_codec_varint(codec, arg, NULL);
+}
+
+static pea_err make_delimiter(pea_codec **codec, const void *arg)
+{
+    const pea_span *delimiter = arg;
+    return pea_codec_delimiter(codec, delimiter != NULL ? PEA_DELIMITER(.delimiter = *delimiter) : NULL, NULL);
+}
+
+static pea_err make_fixed(pea_codec **codec, const void *arg)
+{
+    return pea_codec_fixed(codec, *(const size_t *)arg, NULL);
+}
+
 static int netstrings;
 
 static pea_err make_netstring(pea_codec **codec, const void *arg)
@@ -74,6 +90,13 @@ static const codec_case cases[] = {
     {"length: a maximum and an adjustment", LENGTH(.field = 2, .max = 100, .adjustment = -2), 100, BYTES("\0\7hello"),
      false, 0},
     {"length: a maximum above the default", LENGTH(.max = 9u << 20), 9u << 20, BYTES("\0\0\0\5hello"), false, 0},
+    {"varint", make_varint, NULL, 8u << 20, BYTES("\5hello"), false, 0},
+    {"varint: a maximum", make_varint, PEA_VARINT(.max = 200), 200, BYTES("\5hello"), false, 0},
+    {"delimiter: two bytes", make_delimiter, &(const pea_span){(const uint8_t *)"\r\n", 2}, 65536, BYTES("hello\r\n"),
+     false, 0},
+    {"delimiter: sixteen bytes", make_delimiter, &(const pea_span){(const uint8_t *)"0123456789ABCDEF", 16}, 65536,
+     BYTES("hello0123456789ABCDEF"), false, 0},
+    {"fixed: 5 bytes", make_fixed, &(const size_t){5}, 5, BYTES("hello"), false, 5},
     {"raw", make_raw, NULL, 0, BYTES("hello"), true, 0},
     {"netstrings", make_netstring, NULL, 9999999, BYTES("5:hello,"), false, 0},
 };
@@ -390,6 +413,157 @@ static void length_options(void **state)
     }
 }
 
+/* ---- The others' own ---- */
+
+typedef struct row {
+    const char *bytes;
+    size_t len;
+    pea_err want;
+    size_t total, payload;
+} row;
+
+static void check_rows(const codec_case *what, const row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        work w;
+        pea_frame frame = {0};
+        work_open(&w, what);
+        pea_err err = decode(&w, (const uint8_t *)rows[i].bytes, rows[i].len, &frame);
+        if (err != rows[i].want || (err >= 0 && frame.total != rows[i].total))
+            print_error("row %zu\n", i);
+        check_err(err, rows[i].want);
+        if (err >= 0)
+            assert_int_equal(frame.total, rows[i].total);
+        if (err == PEA_OK)
+            assert_int_equal(frame.len, rows[i].payload);
+        work_close(&w);
+    }
+}
+
+/* Lengths as unsigned LEB128: 300 is AC 02, as in the documentation of protobuf. */
+static void varint_headers(void **state)
+{
+    static const row rows[] = {
+        {BYTES("\0"), PEA_OK, 1, 0},
+        {BYTES("\1a"), PEA_OK, 2, 1},
+        {BYTES("\xAC"), PEA_MORE, 2, 0},
+        {BYTES("\xAC\x02"), PEA_MORE, 302, 0},
+        {BYTES("\x80\x80\x80\x04"), PEA_MORE, (8u << 20) + 4, 0},
+        {BYTES("\x81\x80\x80\x04"), PEA_E_TOO_BIG, 0, 0},
+        {BYTES("\x80\x00"), PEA_E_PROTO, 0, 0}, /* 0 in two bytes */
+        {BYTES("\x85\x80\x00"), PEA_E_PROTO, 0, 0},
+        {BYTES("\xFF\xFF\xFF\xFF"), PEA_E_TOO_BIG, 0, 0}, /* before its end is there */
+        {BYTES("\x80\x80\x80\x80\x80\x80\x80\x80"), PEA_MORE, 9, 0},
+        {BYTES("\x80\x80\x80\x80\x80\x80\x80\x80\x80"), PEA_E_TOO_BIG, 0, 0},
+        {BYTES("\x80\x80\x80\x80\x80\x80\x80\x80\x01"), PEA_E_TOO_BIG, 0, 0},
+    };
+    const codec_case what = {.make = make_varint};
+    uint8_t frame[309], payload[300] = {0};
+    work w;
+    (void)state;
+    check_rows(&what, rows, sizeof rows / sizeof rows[0]);
+    work_open(&w, &what);
+    assert_int_equal(w.ops->put(w.self, payload, sizeof payload, frame), 302);
+    check_bytes(frame, 2, "\xAC\x02", 2);
+    work_close(&w);
+    pea_error why = {0};
+    pea_codec *codec = NULL;
+    check_err(pea_codec_varint(&codec, PEA_VARINT(.max = UINT64_MAX), &why), PEA_E_INVALID);
+    assert_true(why.text[0] != '\0');
+}
+
+static void lines(void **state)
+{
+    static const row rows[] = {
+        {BYTES("\n"), PEA_OK, 1, 0},    {BYTES("a\nb\n"), PEA_OK, 2, 1}, {BYTES("a\r\n"), PEA_OK, 3, 2},
+        {BYTES("abc"), PEA_MORE, 4, 0}, {BYTES("\n\n"), PEA_OK, 1, 0},
+    };
+    const codec_case what = {.make = make_delimiter};
+    (void)state;
+    check_rows(&what, rows, sizeof rows / sizeof rows[0]);
+}
+
+/* A message that its reader would find to be another one is not sent. */
+static void what_delimiters_cannot_say(void **state)
+{
+    static const struct {
+        const char *delimiter, *payload;
+        pea_err want;
+    } rows[] = {
+        {"\n", "one line", PEA_OK},
+        {"\n", "two\nlines", PEA_E_INVALID},
+        {"\n", "\n", PEA_E_INVALID},
+        {"\r\n", "half \r", PEA_OK},
+        {"\r\n", "\r\r\n", PEA_E_INVALID},
+        {"aa", "a", PEA_E_INVALID},
+        {"aa", "ba", PEA_E_INVALID},
+        {"aa", "ab", PEA_OK},
+        {"aab", "aa", PEA_OK},
+        {"abab", "ab", PEA_E_INVALID},
+        {"abab", "aab", PEA_E_INVALID},
+        {"abab", "a", PEA_OK},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const pea_span delimiter = {(const uint8_t *)rows[i].delimiter, strlen(rows[i].delimiter)};
+        const codec_case what = {.make = make_delimiter, .arg = &delimiter};
+        size_t len = strlen(rows[i].payload), total;
+        pea_frame_marks m;
+        work w;
+        work_open(&w, &what);
+        pea_err err = w.ops->marks(w.self, rows[i].payload, len, &m);
+        if (err != rows[i].want)
+            print_error("row %zu\n", i);
+        check_err(err, rows[i].want);
+        uint8_t *frame = framed(&w, rows[i].payload, len, &total);
+        assert_int_equal(total > 0, err == PEA_OK);
+        if (total > 0) { /* and what is sent is read as it was */
+            pea_frame found = {0};
+            check_ok(decode(&w, frame, total, &found));
+            check_bytes(frame + found.offset, found.len, rows[i].payload, len);
+        }
+        free(frame);
+        work_close(&w);
+    }
+}
+
+/* A line without an end is refused once it is longer than any that could end yet. */
+static void endless_line(void **state)
+{
+    const pea_span delimiter = {(const uint8_t *)"\r\n", 2};
+    pea_codec *codec;
+    uint8_t line[12];
+    (void)state;
+    memset(line, 'x', sizeof line);
+    line[10] = '\r';
+    check_ok(pea_codec_delimiter(&codec, PEA_DELIMITER(.delimiter = delimiter, .max = 10), NULL));
+    pea_frame frame = {0};
+    check_err(codec->ops->decode(codec->config, line, 11, &frame), PEA_MORE);
+    assert_int_equal(frame.total, 12);
+    check_err(codec->ops->decode(codec->config, line, 12, &frame), PEA_E_TOO_BIG);
+    line[11] = '\n';
+    check_ok(codec->ops->decode(codec->config, line, 12, &frame));
+    assert_int_equal(frame.len, 10);
+    pea_codec_unref(codec);
+}
+
+static void other_options(void **state)
+{
+    pea_codec *codec = NULL;
+    pea_error why = {0};
+    const pea_span long_one = {(const uint8_t *)"0123456789ABCDEFG", 17};
+    pea_frame_marks m;
+    (void)state;
+    check_err(pea_codec_delimiter(&codec, PEA_DELIMITER(.delimiter = long_one), &why), PEA_E_INVALID);
+    assert_non_null(strstr(why.text, "16 bytes"));
+    check_err(pea_codec_fixed(&codec, 0, &why), PEA_E_INVALID);
+    assert_null(codec);
+    check_ok(pea_codec_fixed(&codec, 4, NULL));
+    check_err(codec->ops->marks(codec->config, "abc", 3, &m), PEA_E_INVALID);
+    check_err(codec->ops->marks(codec->config, "abcde", 5, &m), PEA_E_TOO_BIG);
+    pea_codec_unref(codec);
+}
+
 static void objects(void **state)
 {
     pea_codec *codec = NULL;
@@ -430,9 +604,10 @@ int main(void)
     static struct CMUnitTest tests[N_CASES * N_SUITE];
     static char names[N_CASES * N_SUITE][96];
     const struct CMUnitTest own[] = {
-        cmocka_unit_test(length_headers),
-        cmocka_unit_test(length_too_short_to_say),
-        cmocka_unit_test(length_options),
+        cmocka_unit_test(length_headers), cmocka_unit_test(length_too_short_to_say),
+        cmocka_unit_test(length_options), cmocka_unit_test(varint_headers),
+        cmocka_unit_test(lines),          cmocka_unit_test(what_delimiters_cannot_say),
+        cmocka_unit_test(endless_line),   cmocka_unit_test(other_options),
         cmocka_unit_test(objects),
     };
     faults_install();
@@ -446,5 +621,5 @@ int main(void)
             (struct CMUnitTest){.name = names[i], .test_func = suite[i % N_SUITE].run, .initial_state = state.out};
     }
     int failed = _cmocka_run_group_tests("codecs", tests, N_CASES * N_SUITE, NULL, NULL);
-    return failed + cmocka_run_group_tests_name("the length codec", own, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("what is their own", own, NULL, NULL);
 }

@@ -15,10 +15,18 @@ static void require(bool condition)
 static pea_codec *make(const uint8_t c[5])
 {
     pea_codec *codec = NULL;
-    if (c[0] == 0xFF) {
-        require(pea_codec_raw(&codec) == PEA_OK);
+    pea_err made = PEA_MORE;
+    if (c[0] == 0xFF)
+        made = pea_codec_raw(&codec);
+    else if (c[0] == 0xFE)
+        made = pea_codec_varint(&codec, PEA_VARINT(.max = c[1]), NULL);
+    else if (c[0] == 0xFD)
+        made = pea_codec_delimiter(&codec, PEA_DELIMITER(.delimiter = {c + 2, c[1] % 4u}, .max = 100), NULL);
+    else if (c[0] == 0xFC)
+        made = pea_codec_fixed(&codec, c[1] + 1u, NULL);
+    require(made == PEA_OK || made == PEA_MORE);
+    if (made == PEA_OK)
         return codec;
-    }
     pea_err err = pea_codec_length(&codec,
                                    PEA_LENGTH(.field = c[0] % 10, .offset = c[1] % 10,
                                               .order = (c[2] & 1) != 0 ? PEA_LITTLE_ENDIAN : PEA_BIG_ENDIAN,

@@ -55,12 +55,14 @@ pea_err pea_chain_new(pea_chain **chain, const pea_chain_opts *opts, pea_error *
 
 pea_err pea_chain_add(pea_chain *chain, const pea_stage_ops *ops, void *config, void (*release)(void *config))
 {
-    if (chain == NULL || ops == NULL || ops->version != PEA_STAGE_VERSION || ops->name == NULL || ops->step == NULL ||
+    if (chain == NULL || ops == NULL || ops->version != PEA_STAGE_VERSION ||
+        (ops->flags & ~PEA_STAGE_NEGOTIATES) != 0 || ops->name == NULL || ops->step == NULL ||
         ops->max_in > PEA_STAGE_IN_MAX || chain->n_stages == PEA_STAGES_MAX)
         return PEA_E_INVALID;
     if (atomic_load(&chain->frozen))
         return PEA_E_STATE;
     chain->stages[chain->n_stages++] = (pea__chain_stage){ops, config, release};
+    chain->negotiates = chain->negotiates || (ops->flags & PEA_STAGE_NEGOTIATES) != 0;
     return PEA_OK;
 }
 

@@ -19,6 +19,7 @@ struct pea_chain {
     atomic_uint refs;
     atomic_bool frozen; /* in use: what connections rely on must not change any more */
     bool plain;         /* peers need not prove who they are */
+    bool negotiates;    /* a stage has the flag PEA_STAGE_NEGOTIATES: there is no greeting */
     pea_mode mode;
     uint8_t network[PEA_NETWORK_BYTES];
     char application[PEA__APPLICATION_MAX + 1];

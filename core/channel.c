@@ -87,8 +87,10 @@ pea_err pea__transcript_write(const pea_pipe *p, bool both_greetings, pea_buf *o
     uint8_t ours[PEA__GREETING_BYTES], theirs[PEA__GREETING_BYTES];
     pea__greeting_write(p->chain, WIRE_HIGHEST, ours);
     pea__greeting_write(p->chain, p->peer_highest, theirs);
-    pea_err err = pea_buf_append(out, p->side == PEA_INITIATOR ? ours : theirs, PEA__GREETING_BYTES);
-    if (err == PEA_OK && both_greetings)
+    pea_err err = PEA_OK;
+    if (p->greets)
+        err = pea_buf_append(out, p->side == PEA_INITIATOR ? ours : theirs, PEA__GREETING_BYTES);
+    if (err == PEA_OK && p->greets && both_greetings)
         err = pea_buf_append(out, p->side == PEA_INITIATOR ? theirs : ours, PEA__GREETING_BYTES);
     size_t stages = p->transcript != NULL ? p->transcript->stages : 0;
     for (size_t i = 0; i < stages && err == PEA_OK; i++) {
@@ -232,7 +234,7 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
     if (memcmp(h.tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
         return (verdict){PEA_CODE_NETWORK, "the peer's HELLO names another network"};
     if (h.tlv[TLV_TRANSCRIPT].len != transcript.len ||
-        memcmp(h.tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0)
+        (transcript.len > 0 && memcmp(h.tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0))
         return (verdict){
             PEA_CODE_PROTO,
             "the peer's HELLO and ours differ in what was said in plaintext before: somebody may have changed it"};

@@ -359,8 +359,8 @@ void pea__conn_round(pea_conn *c)
 
 /* ---- Birth ---- */
 
-pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote, pea_chain *chain,
-                      pea_codec *codec, const pea_peer *expect, pea_error *why)
+pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, pea_chain *chain,
+                      pea_codec *codec, const pea_dial_opts *dial, pea_error *why)
 {
     pea_runtime *r = node->runtime;
     pea_err err;
@@ -373,15 +373,16 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, co
     c->node = node;
     c->id = ++r->last_conn;
     c->fd = fd;
-    c->side = (uint8_t)side;
+    c->side = dial != NULL ? PEA_INITIATOR : PEA_RESPONDER;
     c->remote = *remote;
     c->since_ms = pea__now_ms();
     pea_pipe_opts opts = {.size = sizeof opts,
-                          .side = side,
+                          .side = (pea_side)c->side,
                           .codec = codec,
                           .policy = node->policy,
                           .remote = &c->remote,
-                          .expect = expect,
+                          .expect = dial != NULL ? dial->expect : NULL,
+                          .name = dial != NULL ? dial->name : NULL,
                           .high_water = node->limits.high_water,
                           .low_water = node->limits.low_water,
                           .half_close = node->limits.half_close};

@@ -55,8 +55,7 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
     }
     pea_conn *conn;
     pea_chain *chain = o.chain != NULL ? o.chain : node->chain;
-    err = pea__conn_new(&conn, node, fd, PEA_INITIATOR, &remote, chain, pea__node_codec(node, chain, o.codec), o.expect,
-                        why);
+    err = pea__conn_new(&conn, node, fd, &remote, chain, pea__node_codec(node, chain, o.codec), &o, why);
     if (err != PEA_OK)
         return err;
     conn->user = o.user;

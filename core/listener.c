@@ -95,7 +95,7 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
         close(fd);
         return;
     }
-    if (pea__conn_new(&conn, node, fd, PEA_RESPONDER, from, l->chain, l->codec, NULL, &why) != PEA_OK) {
+    if (pea__conn_new(&conn, node, fd, from, l->chain, l->codec, NULL, &why) != PEA_OK) {
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
         return;
     }
@@ -257,4 +257,12 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
 const pea_addr *pea_listener_addr(const pea_listener *listener)
 {
     return &listener->addr;
+}
+
+const pea_addr *pea_node_listen_addr(const pea_node *node)
+{
+    const pea_listener *first = node->listeners; /* the newest comes first in the list */
+    while (first != NULL && first->next != NULL)
+        first = first->next;
+    return first != NULL ? &first->addr : NULL;
 }

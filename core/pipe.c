@@ -47,6 +47,18 @@ static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
     return PEA_OK;
 }
 
+static pea_err copy_name(pea_pipe *p, const pea_pipe_opts *o)
+{
+    if (o->name == NULL)
+        return PEA_OK;
+    size_t len = strlen(o->name);
+    p->name = pea__alloc(len + 1);
+    if (p->name == NULL)
+        return PEA_E_NOMEM;
+    memcpy(p->name, o->name, len);
+    return PEA_OK;
+}
+
 static pea_err set_codec(pea_pipe *p, const pea_pipe_opts *o)
 {
     if (p->mode == PEA_RECORDS) {
@@ -85,6 +97,7 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->policy = o.policy != NULL ? pea_policy_ref(o.policy) : NULL;
     p->side = (uint8_t)o.side;
     p->mode = (uint8_t)chain->mode;
+    p->greets = chain->mode == PEA_NATIVE && !chain->negotiates;
     p->pool = p->tx.pool = p->out.pool = p->carry.pool = p->floors[0].rx.pool = pool;
     p->tx_open = SIZE_MAX;
     p->answer = PEA_MORE;
@@ -101,6 +114,8 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     err = set_remote(p, &o);
     if (err == PEA_OK)
         err = copy_expect(p, &o);
+    if (err == PEA_OK)
+        err = copy_name(p, &o);
     if (err == PEA_OK)
         err = set_codec(p, &o);
     if (err != PEA_OK) {
@@ -151,8 +166,9 @@ void pea_pipe_free(pea_pipe *p)
     pea_codec_unref(p->codec);
     pea_policy_unref(p->policy);
     pea_chain_unref(p->chain);
-    pea__free(p->verdict);
+    pea__verdict_free(p);
     pea__free(p->expect);
+    pea__free(p->name);
     pea__free(p->remote_copy);
     pea__free(p->reason);
     pea__free(p);
@@ -368,7 +384,7 @@ static pea_err begin(pea_pipe *p)
 {
     p->begun = true;
     p->phase = PEA__STAGES;
-    if (p->mode != PEA_NATIVE)
+    if (!p->greets)
         return PEA_AGAIN;
     if (p->side == PEA_INITIATOR && pea__greeting_say(p) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);

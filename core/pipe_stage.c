@@ -29,6 +29,14 @@ static bool policy_waits(const pea_pipe *p)
     return p->verdict != NULL && p->verdict->asked && p->verdict->wait == p->wait;
 }
 
+/* What this side dialled, for the policy. */
+static const char *dialled(const pea_pipe *p, char addr[PEA_ADDR_TEXT_BYTES])
+{
+    if (p->side != PEA_INITIATOR || (p->name == NULL && p->remote == NULL))
+        return NULL;
+    return p->name != NULL ? p->name : pea_addr_format(p->remote, addr);
+}
+
 /* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
 static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
 {
@@ -48,8 +56,17 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
     v->asked = true;
     pea_ticket ticket = wait_open(p);
     v->wait = ticket.wait;
+    char addr[PEA_ADDR_TEXT_BYTES];
+    pea_candidate candidate = {.vouch = v->vouch,
+                               .from = p->remote,
+                               .dialled = dialled(p, addr),
+                               .wall_ms = p->wall_ms,
+                               .side = (pea_side)p->side,
+                               .proven = v->proving,
+                               .live = p->phase == PEA__OPEN,
+                               .ticket = ticket};
     pea_reason why = {.origin = PEA_BY_POLICY};
-    pea_err err = p->policy->ops->check(p->policy->self, &v->peer, p->remote, (pea_side)p->side, ticket, &why);
+    pea_err err = p->policy->ops->check(p->policy->self, &v->peer, &candidate, &why);
     if (err == PEA_WAIT)
         return p->answer == PEA_WAIT ? PEA_WAIT : policy_ask(p, v); /* answered before check() returned */
     v->asked = false;
@@ -69,10 +86,59 @@ static pea_err judge(pea_pipe *p, pea__verdict *v)
     return p->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
 }
 
+static bool need_verdict(pea_pipe *p)
+{
+    return p->verdict != NULL || (p->verdict = pea__alloc(sizeof *p->verdict)) != NULL;
+}
+
+void pea__verdict_free(pea_pipe *p)
+{
+    if (p->verdict != NULL)
+        pea__free(p->verdict->vouch);
+    pea__free(p->verdict);
+    p->verdict = NULL;
+}
+
+/* A copy in one piece: the struct, its names, their texts. */
+static pea_vouch *copy_vouch(const pea_vouch *vouch)
+{
+    size_t size = sizeof *vouch + vouch->n_names * sizeof *vouch->names;
+    for (size_t i = 0; i < vouch->n_names; i++)
+        size += strlen(vouch->names[i].text) + 1;
+    pea_vouch *copy = pea__alloc(size);
+    if (copy == NULL)
+        return NULL;
+    pea_name *names = (pea_name *)(void *)(copy + 1);
+    char *text = (char *)(names + vouch->n_names);
+    for (size_t i = 0; i < vouch->n_names; i++) {
+        size_t len = strlen(vouch->names[i].text) + 1;
+        memcpy(text, vouch->names[i].text, len);
+        names[i] = (pea_name){vouch->names[i].kind, text};
+        text += len;
+    }
+    memcpy(copy->root, vouch->root, sizeof copy->root);
+    copy->names = names;
+    copy->n_names = vouch->n_names;
+    return copy;
+}
+
+pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch)
+{
+    pea_pipe *p = env->pipe;
+    pea_vouch *copy = vouch != NULL ? copy_vouch(vouch) : NULL;
+    if (!need_verdict(p) || (vouch != NULL && copy == NULL)) {
+        pea__free(copy);
+        return PEA_E_NOMEM;
+    }
+    pea__free(p->verdict->vouch);
+    p->verdict->vouch = copy;
+    return PEA_OK;
+}
+
 pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight)
 {
     pea_pipe *p = env->pipe;
-    if (p->verdict == NULL && (p->verdict = pea__alloc(sizeof *p->verdict)) == NULL)
+    if (!need_verdict(p))
         return PEA_E_NOMEM;
     pea__verdict *v = p->verdict;
     if (v->refused)
@@ -84,7 +150,9 @@ pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sigh
     if (!pea_peer_equal(&v->peer, peer)) {
         v->peer = *peer;
         v->asked = false;
+        v->proving = false;
     }
+    v->proving = v->proving || sight == PEA_PROVEN;
     pea_err err = judge(p, v);
     if (err == PEA_OK && sight == PEA_PROVEN)
         v->proven = true;
@@ -144,6 +212,11 @@ int64_t pea_stage_wall_ms(const pea_stage_env *env)
 const pea_peer *pea_stage_expect(const pea_stage_env *env)
 {
     return env->pipe->expect;
+}
+
+const char *pea_stage_dialled_name(const pea_stage_env *env)
+{
+    return env->pipe->name;
 }
 
 bool pea_stage_native(const pea_stage_env *env)
@@ -363,7 +436,7 @@ pea_err pea__stages_run(pea_pipe *p)
         return stages_done(p);
     /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must
      * not see that one's bytes. */
-    bool early = p->mode == PEA_NATIVE && p->greeting_seen < PEA__GREETING_BYTES;
+    bool early = p->greets && p->greeting_seen < PEA__GREETING_BYTES;
     pea_buf nothing = {.pool = p->pool};
     pea_buf *in = early ? &nothing : pea__pipe_plain(p);
     if (p->started && p->answer == PEA_WAIT)

@@ -41,8 +41,10 @@ typedef struct pea__floor {
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
     pea_peer peer;
+    pea_vouch *vouch;            /* what stands behind its key, in one piece; NULL: nothing */
     uint64_t generation;         /* of the policy, when it was asked */
     uint64_t wait;               /* the wait in which it was asked */
+    bool proving;                /* the stage says that its key is proven; the policy may have to agree yet */
     bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
 } pea__verdict;
 
@@ -85,6 +87,7 @@ struct pea_pipe {
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
     bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
+    bool greets;          /* native, and no stage negotiates by itself */
     bool last_words;      /* a stage or transform failed and said so to the peer: an alert */
     uint8_t top;          /* the floor where plaintext comes out: transforms in place */
     uint8_t stage;        /* the one that runs, or the number of stages */
@@ -109,6 +112,7 @@ struct pea_pipe {
     pea__verdict *verdict;
     pea__transcript *transcript;
     pea_peer *expect;
+    char *name; /* that was dialled; NULL: none was given */
     pea_reason *reason;
     const pea_addr *remote; /* NULL: not known */
     pea_addr *remote_copy;
@@ -138,6 +142,7 @@ pea_err pea__stages_run(pea_pipe *p); /* PEA_AGAIN: the phase changed | PEA_MORE
 pea_err pea__verdict_due(pea_pipe *p);
 pea_err pea__verdict_settle(pea_pipe *p); /* at READY: PEA_OK: go on, else what to return to next() */
 void pea__stage_destroy(pea_pipe *p);
+void pea__verdict_free(pea_pipe *p);
 void pea__transcript_free(pea_pipe *p);
 
 /* ---- pipe_read.c ---- */

@@ -202,9 +202,10 @@ struct pea_conn {
     UT_hash_handle hh, hh_addr;
 };
 
-/* A connection over a socket, which it owns from here on, also on failure. */
-PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, pea_side side, const pea_addr *remote,
-                                     pea_chain *chain, pea_codec *codec, const pea_peer *expect, pea_error *why);
+/* A connection over a socket, which it owns from here on, also on failure. `dial`: what the dialler was told of the
+ * peer; NULL: the peer came to us. */
+PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, pea_chain *chain,
+                                     pea_codec *codec, const pea_dial_opts *dial, pea_error *why);
 void pea__conn_dial(pea_conn *conn, int dial_errno); /* connect() said so: 0, EINPROGRESS or an error */
 void pea__conn_begin(pea_conn *conn);                /* the socket is connected */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);

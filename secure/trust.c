@@ -118,8 +118,7 @@ static pea_err refuse(pea_reason *why, const char *text)
     return PEA_E_REFUSED;
 }
 
-static pea_err trust_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
-                           pea_reason *why)
+static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     pea_trust *t = self;
     if (peer->kind == PEA_PEER_NONE)
@@ -141,7 +140,7 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_addr *from, pea
         return PEA_OK;
     if (ask == NULL)
         return refuse(why, "no rule names this key");
-    pea_err err = ask(ask_arg, peer, from, side, ticket);
+    pea_err err = ask(ask_arg, peer, candidate);
     if (err == PEA_OK || err == PEA_WAIT)
         return err;
     return refuse(why, "the application refused this key");

@@ -114,18 +114,24 @@ PEA_API void pea_node_unlisten(pea_node *node, pea_listener *listener);
 /* The bound address, with the real port. Good until unlisten. */
 PEA_API const pea_addr *pea_listener_addr(const pea_listener *listener);
 
+/* The address of the node's first listener that is left; NULL: it does not listen. Good until that one's unlisten. */
+PEA_API const pea_addr *pea_node_listen_addr(const pea_node *node);
+
 typedef struct pea_dial_opts {
     size_t size;            /* set by PEA_DIAL */
     const pea_peer *expect; /* who must answer; copied. NULL: whoever the policy allows */
-    pea_chain *chain;       /* referenced; NULL: the node's */
-    pea_codec *codec;       /* referenced; NULL: the node's */
-    void *user;             /* pea_conn_user() of the connection to come */
+    /* the DNS name by which the peer is known here: TLS asks for it and checks it, trust on first use remembers the
+     * peer's key by it. Copied. NULL: none, and the address stands for it there */
+    const char *name;
+    pea_chain *chain; /* referenced; NULL: the node's */
+    pea_codec *codec; /* referenced; NULL: the node's */
+    void *user;       /* pea_conn_user() of the connection to come */
 } pea_dial_opts;
 
 #define PEA_DIAL(...) (&(pea_dial_opts){.size = sizeof(pea_dial_opts), __VA_ARGS__})
-#define PEA_DIAL_INIT                                 \
-    {                                                 \
-        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL \
+#define PEA_DIAL_INIT                                       \
+    {                                                       \
+        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL \
     }
 
 /* Dials a literal address. `opts` may be NULL, `id` may be NULL. If PEA_OK was returned, on_connect or

@@ -19,26 +19,56 @@ typedef struct pea_ticket {
     uint64_t wait;
 } pea_ticket;
 
+typedef enum pea_name_kind {
+    PEA_NAME_DNS = 1, /* a host name, in lower case; a wildcard as the certificate has it */
+    PEA_NAME_URI      /* "spiffe://trust-domain/path" */
+} pea_name_kind;
+
+typedef struct pea_name {
+    pea_name_kind kind;
+    const char *text; /* checked: printable ASCII, no zero byte within */
+} pea_name;
+
+/* What a certification authority says of a key: the names in a certificate that was verified up to a root which this
+ * side configured. */
+typedef struct pea_vouch {
+    uint8_t root[PEA_ID_BYTES]; /* SHA-256 of the root's SubjectPublicKeyInfo */
+    const pea_name *names;
+    size_t n_names;
+} pea_vouch;
+
+/* What is known beside the key of a peer that wants to be let in. Good during the call. */
+typedef struct pea_candidate {
+    const pea_vouch *vouch; /* NULL: the key stands for itself */
+    const pea_addr *from;   /* the peer's address; NULL: not known */
+    const char *dialled;    /* the name, else the address, that this side dialled; NULL: the peer came to us */
+    int64_t wall_ms;        /* now */
+    pea_side side;          /* ours */
+    bool proven;            /* the peer proved that it holds the key. If not, remember nothing of it */
+    bool live;              /* it was let in before, and is judged again */
+    pea_ticket ticket;      /* to answer by after PEA_WAIT */
+} pea_candidate;
+
 #define PEA_POLICY_VERSION 1u
 
 typedef struct pea_policy_ops {
     uint32_t version; /* PEA_POLICY_VERSION */
     const char *name;
-    /* May this peer, seen from this side, connect now? `from` may be NULL (a pipe without addresses). It may fill in
-     * peer->name and peer->role by its rule.
-     * PEA_OK | PEA_WAIT (answer by the ticket:
-     * PEA_OK or < 0) | < 0 with why->text filled in for our own log; the peer is told only DENIED. On the connection's
-     * thread; several threads may be in it at once. */
-    pea_err (*check)(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
-                     pea_reason *why);
+    /* May this peer connect now, or stay? It may fill in peer->name and peer->role by its rule.
+     * PEA_OK | PEA_WAIT (answer by the ticket: PEA_OK or < 0) | < 0 with why->text filled in for our own log, and
+     * why->code PEA_CODE_EXPIRED where it was only the time: the peer is told that, REVOKED (it was live) or DENIED,
+     * and no more. On the connection's thread; several threads may be in it at once. */
+    pea_err (*check)(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why);
     /* A number that changes whenever an answer of check() may have changed: a verdict of an older one is asked for
-     * again after each wait and at READY. Any thread. May be NULL: answers never change. */
+     * again after each wait, at READY and before the next messages of a live connection. Any thread. May be NULL:
+     * answers never change. */
     uint64_t (*generation)(void *self);
-    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. May be NULL. Not
-     * called yet: a connection that is READY is not judged again in this version. */
+    /* Expiry, reload; returns the wall time (ms) at which it wants to be asked again, or -1: never. May be NULL. A
+     * runtime calls it from its loop, and at once when a node begins to use the policy; whoever drives pipes by hand
+     * calls it himself. */
     int64_t (*tick)(void *self, int64_t wall_ms);
-    /* Asks for changed(arg), on any thread, whenever the generation changes; changed NULL: stop those of `arg`.
-     * PEA_OK | < 0. May be NULL. Not called by nodes yet: see tick(). */
+    /* Asks for changed(arg), on any thread, whenever the generation changed, before whatever changed it returns;
+     * changed NULL: stop those of `arg`. changed() must not block, nor call back. PEA_OK | < 0. May be NULL. */
     pea_err (*watch)(void *self, void (*changed)(void *arg), void *arg);
     void (*destroy)(void *self); /* may be NULL */
 } pea_policy_ops;

@@ -25,8 +25,13 @@ typedef enum pea_sight {
     PEA_PROVEN = 2 /* the peer proved that it holds it */
 } pea_sight;
 
+/* The stage agrees by its own means that both sides speak peapod's wire, and which version (TLS: ALPN): a native chain
+ * with such a stage has no greeting. */
+#define PEA_STAGE_NEGOTIATES 1u
+
 typedef struct pea_stage_ops {
     uint32_t version; /* PEA_STAGE_VERSION */
+    uint32_t flags;   /* PEA_STAGE_NEGOTIATES */
     const char *name;
     /* most bytes it may leave unconsumed in `in`, at most PEA_STAGE_IN_MAX; more ends the connection with
      * PEA_E_PROTO */
@@ -60,6 +65,9 @@ PEA_API int64_t pea_stage_wall_ms(const pea_stage_env *env);
 /* The peer that whoever dialled expects; NULL: no expectation. pea_stage_judge() enforces it. */
 PEA_API const pea_peer *pea_stage_expect(const pea_stage_env *env);
 
+/* The name under which this side dialled, and that a certificate must prove; NULL: none was given. */
+PEA_API const char *pea_stage_dialled_name(const pea_stage_env *env);
+
 /* Whether the chain is native: what is said is then bound by pea_stage_prologue(). */
 PEA_API bool pea_stage_native(const pea_stage_env *env);
 
@@ -82,6 +90,10 @@ PEA_API PEA_MUST_CHECK pea_err pea_stage_binding(const pea_stage_env *env, uint8
  * the peer is told nothing; or, once the transform can be yielded, PEA_DONE, and the peer is told DENIED inside it) |
  * PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight);
+
+/* What stands behind the key of the peer that this stage asks about next: copied, and shown to the policy whenever it is
+ * asked about that peer. Only what was verified may be said here. NULL takes it back. PEA_OK | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch);
 
 /* A ticket for this stage's own wait: take it, hand it to whoever will answer, return PEA_WAIT. The same until it is
  * answered. */

@@ -25,7 +25,8 @@ typedef enum pea_query {
     PEA_QUERY_BINDING = 1,
     PEA_QUERY_EXPORT = 2, /* in: a label, then a zero byte and a context if needed; out: secret bytes, *len of them */
     PEA_QUERY_CIPHER = 3, /* out: the suite's name, not terminated */
-    PEA_QUERY_ALPN = 4    /* out: the application protocol, not terminated */
+    PEA_QUERY_ALPN = 4,   /* out: the application protocol, not terminated */
+    PEA_QUERY_FAILURE = 5 /* out: a sentence about its sticky error, not terminated: the peer's alert, by name */
 } pea_query;
 
 /* All of them are called on the connection's thread. Errors are sticky: after one the same function is not called

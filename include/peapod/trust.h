@@ -42,7 +42,7 @@ PEA_API void pea_trust_any(pea_trust *trust);
 /* Asks the user for ids that no rule names. Called on the connection's thread; several may be in it at once.
  * PEA_OK: allowed | PEA_WAIT: the answer comes by pea_post_resume() or pea_pipe_resume() with this ticket | < 0:
  * refused */
-typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket);
+typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_candidate *candidate);
 
 /* NULL takes it away. After it returned, the earlier one is not taken up again; a call on another thread that had
  * taken it up may still run. */

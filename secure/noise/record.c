@@ -207,6 +207,7 @@ static pea_err record_query(void *self, pea_query what, pea_span in, void *out, 
         return copy_out(name, name_len, out, len);
     }
     case PEA_QUERY_ALPN:
+    case PEA_QUERY_FAILURE:
         break;
     }
     return PEA_E_UNSUPPORTED;

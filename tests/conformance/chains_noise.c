@@ -49,13 +49,13 @@ typedef struct world {
     int codecs;
 } world;
 
-static pea_err ask_later(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket)
+static pea_err ask_later(void *arg, pea_peer *peer, const pea_candidate *candidate)
 {
     world *w = arg;
-    (void)from;
+    pea_side side = candidate->side;
     assert_true(pea_peer_equal(peer, &id[link_other(side)]));
     w->open[side] = true;
-    w->ticket[side] = ticket;
+    w->ticket[side] = candidate->ticket;
     return PEA_WAIT;
 }
 

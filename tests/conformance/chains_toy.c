@@ -8,7 +8,17 @@
 
 #define STEPS_MAX 4
 
-typedef enum step { END_OF_STEPS = 0, TALK, XOR, XOR_JUDGED, XOR_PRESERVING, FRAME, LOOKUP, LOOKUP_NAMED } step;
+typedef enum step {
+    END_OF_STEPS = 0,
+    TALK,
+    XOR,
+    XOR_JUDGED,
+    XOR_NEGOTIATED,
+    XOR_PRESERVING,
+    FRAME,
+    LOOKUP,
+    LOOKUP_NAMED
+} step;
 
 /* One line of the table, taken apart. */
 typedef struct recipe {
@@ -84,7 +94,7 @@ static void add_step(pea_chain *chain, world *w, step s, size_t i)
     memcpy(u->nonce[PEA_RESPONDER], "nonce-r-", 8);
     toy_named_peer(&u->peer[PEA_INITIATOR], "alice");
     toy_named_peer(&u->peer[PEA_RESPONDER], "bob");
-    check_ok(pea_chain_add(chain, &toy_upgrade_ops, u, NULL));
+    check_ok(pea_chain_add(chain, s == XOR_NEGOTIATED ? &toy_negotiate_ops : &toy_upgrade_ops, u, NULL));
 }
 
 static void build(chain_ends *ends, const void *arg)
@@ -130,6 +140,8 @@ const chain_case toy_chains[] = {
     {"xor, judged", TOY(.steps = {XOR_JUDGED}, .proven = true), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"xor, judged later", TOY(.steps = {XOR_JUDGED}, .proven = true, .policy = PEA_WAIT), CHAIN_AUTHENTIC | CHAIN_END,
      1},
+    {"xor without a greeting", TOY(.steps = {XOR_NEGOTIATED}), CHAIN_AUTHENTIC | CHAIN_END, 1},
+    {"talk, xor without a greeting", TOY(.steps = {TALK, XOR_NEGOTIATED}), CHAIN_AUTHENTIC | CHAIN_END, 1},
     {"frame", TOY(.steps = {FRAME}), CHAIN_END, 1},
     {"xor in frame", TOY(.steps = {FRAME, XOR}), CHAIN_END, 1},
     {"frame in xor", TOY(.steps = {XOR, FRAME}), CHAIN_AUTHENTIC | CHAIN_END, 1},

@@ -92,17 +92,16 @@ static bool empty_make(subject *s, wish w)
     return true;
 }
 
-static pea_err ask(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket)
+static pea_err ask(void *arg, pea_peer *peer, const pea_candidate *candidate)
 {
     subject *s = arg;
-    (void)from;
-    assert_int_equal(side, PEA_RESPONDER);
+    assert_int_equal(candidate->side, PEA_RESPONDER);
     assert_true(pea_peer_equal(peer, &alice));
     s->asked++;
     if (s->wish == ADMIT || s->wish == REFUSE)
         return s->wish == ADMIT ? PEA_OK : PEA_E_REFUSED;
     s->open = true;
-    s->ticket = ticket;
+    s->ticket = candidate->ticket;
     return PEA_WAIT;
 }
 

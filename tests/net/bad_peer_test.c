@@ -229,13 +229,11 @@ static void another_network(void **state)
     check_err(n->a.reason.err, PEA_E_TRUNCATED); /* who refuses here says nothing */
 }
 
-static pea_err deny(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket, pea_reason *why)
+static pea_err deny(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     (void)self;
     (void)peer;
-    (void)from;
-    (void)side;
-    (void)ticket;
+    (void)candidate;
     memcpy(why->text, "mallory is not welcome", 23);
     return PEA_E_REFUSED;
 }

@@ -184,14 +184,14 @@ typedef struct asking {
     unsigned checks;
 } asking;
 
-static pea_err ask(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket, pea_reason *why)
+static pea_err ask(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     asking *a = self;
     (void)peer;
     (void)why;
-    assert_int_equal(side, PEA_RESPONDER);
-    assert_non_null(from);
-    a->ticket = ticket;
+    assert_int_equal(candidate->side, PEA_RESPONDER);
+    assert_non_null(candidate->from);
+    a->ticket = candidate->ticket;
     a->checks++;
     return PEA_WAIT;
 }

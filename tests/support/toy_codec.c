@@ -108,17 +108,16 @@ pea_err toy_netstring_new(pea_codec **codec, int *made)
 
 /* ---- policy ---- */
 
-static pea_err policy_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
-                            pea_reason *why)
+static pea_err policy_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     toy_policy *p = self;
     p->checks++;
     p->asked = *peer;
-    p->side = side;
-    p->has_from = from != NULL;
+    p->side = candidate->side;
+    p->has_from = candidate->from != NULL;
     if (p->verdict == PEA_WAIT) {
         p->open = true;
-        p->ticket = ticket;
+        p->ticket = candidate->ticket;
     } else if (p->verdict < 0) {
         strncpy(why->text, "the toy says no", sizeof why->text - 1);
     } else {

@@ -152,6 +152,17 @@ const pea_stage_ops toy_upgrade_ops = {
     .destroy = free,
 };
 
+const pea_stage_ops toy_negotiate_ops = {
+    .version = PEA_STAGE_VERSION,
+    .flags = PEA_STAGE_NEGOTIATES,
+    .name = "toy_negotiate",
+    .max_in = 8,
+    .start = upgrade_start,
+    .step = upgrade_step,
+    .yield = upgrade_yield,
+    .destroy = free,
+};
+
 /* ---- lookup ---- */
 
 typedef struct lookup {

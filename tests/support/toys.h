@@ -46,6 +46,9 @@ typedef struct toy_upgrade {
 
 extern const pea_stage_ops toy_upgrade_ops;
 
+/* The same under the flag PEA_STAGE_NEGOTIATES: its native chains have no greeting. */
+extern const pea_stage_ops toy_negotiate_ops;
+
 /* A look-up that takes its time: the initiator says a name and \n, the responder asks somebody (`ticket` lies in the
  * configuration) and waits; then it says '+' and the initiator's peer is proven to be that name; or it fails. The
  * configuration serves one pipe at a time on each side. */

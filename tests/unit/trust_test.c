@@ -28,9 +28,9 @@ static pea_peer somebody(void)
 static pea_err ask_policy(pea_trust *t, pea_peer *peer, pea_reason *reason)
 {
     const pea_policy *policy = pea_trust_policy(t);
-    const pea_ticket ticket = {1, 2, 3};
+    const pea_candidate candidate = {.side = PEA_RESPONDER, .proven = true, .ticket = {1, 2, 3}};
     pea_reason scratch = {0};
-    return policy->ops->check(policy->self, peer, NULL, PEA_RESPONDER, ticket, reason != NULL ? reason : &scratch);
+    return policy->ops->check(policy->self, peer, &candidate, reason != NULL ? reason : &scratch);
 }
 
 static pea_err verdict(pea_trust *t, const pea_peer *peer)
@@ -181,13 +181,13 @@ typedef struct question {
     pea_side side;
 } question;
 
-static pea_err on_ask(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket)
+static pea_err on_ask(void *arg, pea_peer *peer, const pea_candidate *candidate)
 {
     question *q = arg;
     q->asked++;
-    q->ticket = ticket;
-    q->side = side;
-    assert_null(from);
+    q->ticket = candidate->ticket;
+    q->side = candidate->side;
+    assert_null(candidate->from);
     if (q->answer == PEA_OK)
         (void)snprintf(peer->role, sizeof peer->role, "guest");
     return q->answer;
@@ -226,9 +226,9 @@ static void test_ask(void **state)
 }
 
 /* The callback may change the rules that it is asked about. */
-static pea_err learn(void *arg, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket)
+static pea_err learn(void *arg, pea_peer *peer, const pea_candidate *candidate)
 {
-    (void)from, (void)side, (void)ticket;
+    (void)candidate;
     return pea_trust_allow(arg, peer, "learnt", NULL, NULL);
 }
 
@@ -300,7 +300,7 @@ static void test_policy_outlives_trust(void **state)
     pea_trust_unref(t);
     pea_peer peer = alice;
     pea_reason why = {0};
-    check_ok(policy->ops->check(policy->self, &peer, NULL, PEA_INITIATOR, (pea_ticket){0, 0, 0}, &why));
+    check_ok(policy->ops->check(policy->self, &peer, &(pea_candidate){.proven = true}, &why));
     pea_policy_unref(policy);
     assert_int_equal(faults_blocks(), blocks);
 }

@@ -170,14 +170,11 @@ typedef struct trap {
     unsigned checks;
 } trap;
 
-static pea_err trap_check(void *self, pea_peer *peer, const pea_addr *from, pea_side side, pea_ticket ticket,
-                          pea_reason *why)
+static pea_err trap_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     trap *t = self;
     (void)peer;
-    (void)from;
-    (void)side;
-    (void)ticket;
+    (void)candidate;
     (void)why;
     t->checks++;
     t->wire_len = t->party->wire_len;

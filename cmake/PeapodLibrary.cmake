@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The floors become one library, static and shared. Both are linked from the same objects.
-set(_floors $<TARGET_OBJECTS:peapod_core> $<TARGET_OBJECTS:peapod_secure> $<TARGET_OBJECTS:peapod_handshake>)
+set(_floors $<TARGET_OBJECTS:peapod_core> $<TARGET_OBJECTS:peapod_secure> $<TARGET_OBJECTS:peapod_handshake>
+    $<TARGET_OBJECTS:peapod_mesh>)
 set(_needs Libev::Libev Sodium::Sodium Threads::Threads)
 if(PEAPOD_LIBB2)
     list(APPEND _needs Libb2::Libb2)

@@ -19,6 +19,7 @@
 #include "peapod/policy.h"
 #include "peapod/runtime.h"
 #include "peapod/stage.h"
+#include "peapod/topology.h"
 #include "peapod/transform.h"
 #include "peapod/trust.h"
 #include "peapod/version.h"

@@ -5,6 +5,7 @@
 
 #include "buf_priv.h"
 #include "err_priv.h"
+#include "redial_priv.h"
 
 typedef struct walk {
     const pea_topology *t;
@@ -20,15 +21,6 @@ static size_t children(const pea_topology *t)
 
 /* ---- Random ---- */
 
-/* SplitMix64: the same numbers everywhere; nothing here is a secret. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
 /* The numbers first ... first + n - 1 in random order; NULL: no memory. The caller frees. */
 static size_t *shuffled(size_t first, size_t n, uint64_t *state)
 {
@@ -38,7 +30,7 @@ static size_t *shuffled(size_t first, size_t n, uint64_t *state)
     for (size_t i = 0; i < n; i++)
         order[i] = first + i;
     for (size_t i = n; i > 1; i--) {
-        size_t j = (size_t)(next_random(state) % i), kept = order[i - 1];
+        size_t j = (size_t)(pea__mix_next(state) % i), kept = order[i - 1];
         order[i - 1] = order[j];
         order[j] = kept;
     }

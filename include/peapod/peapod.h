@@ -4,6 +4,7 @@
 #define PEAPOD_PEAPOD_H
 
 #include "peapod/addr.h"
+#include "peapod/address_book.h"
 #include "peapod/buf.h"
 #include "peapod/chain.h"
 #include "peapod/codec.h"

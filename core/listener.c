@@ -17,8 +17,6 @@
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#define BACKLOG_DEFAULT 1024 /* a burst of dials waits here; the system may cut it */
-
 static pea_err option(int fd, int level, int name, int value, const char *what, pea_error *why)
 {
     return setsockopt(fd, level, name, &value, sizeof value) == 0 ? PEA_OK : pea__error_sys(why, errno, what);
@@ -57,6 +55,7 @@ static void rest(pea_listener *l, int sys)
         pea__log(l->node->runtime, PEA_LOG_WARNING, l->node, NULL, text);
     }
     l->exhausted = true;
+    l->node->counts.accept_pauses++;
     ev_io_stop(loop, &l->io);
     ev_timer_set(&l->pause, PEA__ACCEPT_PAUSE_S, 0.);
     ev_timer_start(loop, &l->pause);
@@ -153,53 +152,16 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 
 /* ---- Listening ---- */
 
-static pea_err open_socket(const pea_addr *addr, int backlog, int *out, pea_error *why)
-{
-    struct sockaddr_storage at;
-    socklen_t len = pea__addr_to_socket(addr, &at);
-    int fd = socket(at.ss_family, PEA__STREAM, 0);
-    if (fd < 0)
-        return pea__error_sys(why, errno, "socket");
-    pea_err err = pea__socket_ready(fd, addr, why);
-    if (err == PEA_OK && addr->family != PEA_ADDR_UNIX)
-        err = option(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR", why);
-    if (err == PEA_OK && addr->family == PEA_ADDR_IPV6)
-        err = option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY",
-                     why); /* IPv4 is asked for by an address of its own */
-    char text[PEA_ADDR_TEXT_BYTES];
-    if (err == PEA_OK && bind(fd, (const struct sockaddr *)&at, len) != 0)
-        err = pea__error_sys(why, errno, pea_addr_format(addr, text));
-    if (err == PEA_OK && listen(fd, backlog) != 0)
-        err = pea__error_sys(why, errno, "listen");
-    if (err != PEA_OK) {
-        close(fd);
-        return err;
-    }
-    *out = fd;
-    return PEA_OK;
-}
-
-static void bound_addr(pea_listener *l)
-{
-    struct sockaddr_storage at;
-    socklen_t len = sizeof at;
-    memset(&at, 0, sizeof at);
-    if (getsockname(l->fd, (struct sockaddr *)&at, &len) == 0)
-        pea__addr_from_socket(&l->addr, &at, len);
-}
-
 pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener,
                         pea_error *why)
 {
     pea_listen_opts o = PEA_LISTEN_INIT;
-    pea_addr at;
+    pea__listen_socket s;
     if (pea__forked(node->runtime))
         return pea__error(why, PEA_E_FORKED, NULL);
     if (node->shutting_down || node->freed)
         return pea__error(why, PEA_E_STATE, "the node is shut down");
     pea_err err = pea__options(&o, sizeof o, opts, why);
-    if (err == PEA_OK)
-        err = pea_addr_parse(&at, addr, why);
     if (err == PEA_OK && o.chain != NULL)
         err = pea__chain_use(o.chain, why);
     if (err == PEA_OK && o.codec != NULL && pea__chain_mode(o.chain != NULL ? o.chain : node->chain) == PEA_RECORDS)
@@ -209,13 +171,15 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     pea_listener *l = pea__alloc(sizeof *l);
     if (l == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    err = open_socket(&at, o.backlog > 0 ? o.backlog : BACKLOG_DEFAULT, &l->fd, why);
+    err = pea__listen_socket_open(node, addr, &o, &s, why);
     if (err != PEA_OK) {
         pea__free(l);
         return err;
     }
-    l->addr = at;
-    bound_addr(l);
+    l->fd = s.fd;
+    l->passed = s.passed;
+    l->bound_here = s.bound_here;
+    l->addr = s.addr;
     l->node = node;
     l->chain = pea_chain_ref(o.chain != NULL ? o.chain : node->chain);
     pea_codec *codec = pea__node_codec(node, l->chain, o.codec);
@@ -244,14 +208,20 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
         ev_timer_stop(loop, &listener->pause);
         close(listener->fd);
         listener->fd = -1;
-        bool named = listener->addr.path_len > 0 && listener->addr.u.path[0] != '\0';
-        /* else it is the parent's */
-        if (listener->addr.family == PEA_ADDR_UNIX && named && !pea__forked(node->runtime))
-            unlink(listener->addr.u.path);
+        if (listener->bound_here && !pea__forked(node->runtime)) /* else it is somebody else's, or the parent's */
+            pea__listen_socket_unlink(&listener->addr);
         if (!listener->accepting)
             listener_free(listener);
         return;
     }
+}
+
+bool pea__listener_passed(const pea_node *node, int fd)
+{
+    const pea_listener *l = node->listeners;
+    while (l != NULL && l->passed != fd)
+        l = l->next;
+    return l != NULL;
 }
 
 const pea_addr *pea_listener_addr(const pea_listener *listener)

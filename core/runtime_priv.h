@@ -219,6 +219,22 @@ void pea__conn_retime(pea_conn *conn); /* after anything that may bring the dead
 void pea__conn_timer_stop(pea_conn *conn);
 void pea__conn_on_timer(struct ev_loop *loop, ev_timer *timer, int events);
 
+/* ---- listen_socket.c ---- */
+
+typedef struct pea__listen_socket {
+    int fd;
+    int passed;      /* the descriptor of the service manager's that it is a copy of; 0: none */
+    bool bound_here; /* and not brought: its file is ours to remove */
+    pea_addr addr;
+} pea__listen_socket;
+
+/* A socket that listens on what `text` and `o` say: bound, brought or passed. PEA_OK | as pea_node_listen() */
+PEA_MUST_CHECK pea_err pea__listen_socket_open(const pea_node *node, const char *text, const pea_listen_opts *o,
+                                               pea__listen_socket *out, pea_error *why);
+
+/* Removes the file of a Unix socket, if it has one. */
+void pea__listen_socket_unlink(const pea_addr *addr);
+
 /* ---- listener.c ---- */
 
 struct pea_listener {
@@ -226,13 +242,17 @@ struct pea_listener {
     pea_listener *next;
     ev_io io;
     ev_timer pause;
-    int fd;
+    int fd, passed; /* as in pea__listen_socket */
     pea_addr addr;
     pea_chain *chain;
     pea_codec *codec;
+    bool bound_here;
     bool exhausted; /* the last accept() found no descriptor or memory */
     bool accepting; /* its callback runs: unlisten leaves the memory to it */
 };
+
+/* Whether the node listens on a copy of this descriptor, which was passed to the process. */
+bool pea__listener_passed(const pea_node *node, int fd);
 
 /* Sets CLOEXEC and NONBLOCK, and no delay on TCP. PEA_OK | PEA_E_SYS */
 PEA_MUST_CHECK pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why);

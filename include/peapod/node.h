@@ -93,22 +93,30 @@ typedef struct pea_listen_opts {
     pea_chain *chain; /* referenced; NULL: the node's */
     pea_codec *codec; /* referenced; NULL: the node's */
     int backlog;      /* 0: 1,024, which the system may cut */
+    int fd;           /* a stream socket that listens already, instead of an address: the listener owns it if PEA_OK was
+                       * returned. 0: none */
+    uint32_t unix_mode; /* of a Unix socket's file, set before anybody can connect: 0600; 0: what the umask leaves */
+    bool reuse_port;    /* SO_REUSEPORT: several processes listen on one port, and the kernel spreads the load */
+    bool dual_stack;    /* "[::]:PORT" takes IPv4 too, as ::ffff:a.b.c.d. Default: IPv6 alone, on every system */
 } pea_listen_opts;
 
 #define PEA_LISTEN(...) (&(pea_listen_opts){.size = sizeof(pea_listen_opts), __VA_ARGS__})
-#define PEA_LISTEN_INIT                        \
-    {                                          \
-        sizeof(pea_listen_opts), NULL, NULL, 0 \
+#define PEA_LISTEN_INIT                                            \
+    {                                                              \
+        sizeof(pea_listen_opts), NULL, NULL, 0, 0, 0, false, false \
     }
 
-/* Listens on a literal address (addr.h); port 0 lets the system choose. A Unix socket's stale file is not removed.
- * `listener` may be NULL; it belongs to the node.
- * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_STATE (shut down) | PEA_E_NOMEM |
+/* Listens on a literal address (addr.h), any number of them; port 0 lets the system choose. A Unix socket's stale file is
+ * not removed. "systemd:NAME" is the socket of that FileDescriptorName= which a service manager passed (sd_listen_fds(3));
+ * NULL goes with opts->fd. `listener` may be NULL; it belongs to the node.
+ * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_INVALID (options that do not go together; no
+ * socket that listens) | PEA_E_NOT_FOUND (systemd:) | PEA_E_UNSUPPORTED | PEA_E_STATE (shut down) | PEA_E_NOMEM |
  * PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts,
                                                pea_listener **listener, pea_error *why);
 
-/* Stops listening; connections that it accepted live on. The listener is gone. A Unix socket's file is removed. */
+/* Stops listening; connections that it accepted live on. The listener is gone. The file of a Unix
+ * socket that was bound here is removed. */
 PEA_API void pea_node_unlisten(pea_node *node, pea_listener *listener);
 
 /* The bound address, with the real port. Good until unlisten. */
@@ -155,7 +163,8 @@ typedef struct pea_counts {
     uint32_t pending;     /* not yet READY */
     uint32_t ready;
     uint32_t listeners;
-    uint64_t refused; /* sockets turned away by limits or on_accept, ever */
+    uint64_t refused;       /* sockets turned away by limits or on_accept, ever */
+    uint64_t accept_pauses; /* times that accepting rested because descriptors or memory were exhausted, ever */
 } pea_counts;
 
 /* Fills in `*counts` as of now. */

@@ -228,6 +228,9 @@ static void no_descriptors(void **state)
     ev_check_stop(n->loop, &check);
     assert_int_equal(n->warnings, 1); /* not one for each try */
     assert_non_null(strstr(n->warning, "accept"));
+    pea_counts counts;
+    pea_node_counts(n->b.node, &counts);
+    assert_true(counts.accept_pauses >= 1);
     assert_true(turns < 40); /* a loop that spins turns thousands of times in this while */
     net_raw_open(n, fd);
     net_wait(n, n->b.connects == 1);

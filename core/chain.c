@@ -95,6 +95,12 @@ pea_mode pea__chain_mode(const pea_chain *chain)
     return chain->mode;
 }
 
+void pea__chain_notice(pea_chain *chain, const char *notice)
+{
+    if (notice != NULL)
+        chain->notice = notice;
+}
+
 pea_err pea__chain_use(pea_chain *chain, pea_error *why)
 {
     if (chain == NULL)

@@ -25,6 +25,7 @@ struct pea_chain {
     char application[PEA__APPLICATION_MAX + 1];
     uint32_t application_lowest, application_highest;
     uint64_t capabilities;
+    const char *notice; /* what a log should say once of something in it; static. NULL: nothing */
     size_t n_stages;
     pea__chain_stage stages[PEA_STAGES_MAX];
 };
@@ -34,5 +35,8 @@ struct pea_chain {
 PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
+
+/* For whoever adds a stage. `notice`: static text, or NULL. */
+void pea__chain_notice(pea_chain *chain, const char *notice);
 
 #endif

@@ -331,7 +331,7 @@ pea_err pea__opening_begin(pea_pipe *p)
     p->phase = PEA__OPENING;
     p->left = 0;
     if (p->verdict != NULL && p->verdict->refused)
-        return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
+        return pea__verdict_fail(p);
     if (pea__verdict_due(p) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
     if (p->side == PEA_INITIATOR) {

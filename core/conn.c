@@ -10,10 +10,6 @@
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE instead: see pea__socket_ready() */
-#endif
-
 /* ---- What the loop watches ---- */
 
 /* A pause is for messages: after our farewell the peer's end is awaited all the same. */
@@ -39,6 +35,7 @@ static void watch(pea_conn *c)
     ev_io_stop(loop, &c->io);
     ev_io_set(&c->io, c->fd, events);
     ev_io_start(loop, &c->io);
+    pea__worker_touch(c->worker);
 }
 
 static void tick(pea_conn *c)
@@ -107,6 +104,18 @@ static void end(pea_conn *c, const pea_reason *reason)
 
 /* ---- Events ---- */
 
+/* A message may have been decoded while another thread changed the rules: once that has returned, none is handed out
+ * that was not judged by the new ones. */
+static bool may_hand_out(pea_conn *c, const pea_event *message)
+{
+    if (!atomic_load_explicit(&c->worker->judge_due, memory_order_acquire))
+        return true;
+    pea_err err = pea__pipe_judge(c->pipe);
+    if (err == PEA_WAIT && pea__pipe_withhold(c->pipe, message) != PEA_OK)
+        pea__conn_abort(c, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    return err == PEA_OK;
+}
+
 static void deliver(pea_conn *c, const pea_event *event)
 {
     const pea_node_callbacks *on = &c->node->on;
@@ -124,6 +133,8 @@ static void deliver(pea_conn *c, const pea_event *event)
             on->on_connect(c, user);
         break;
     case PEA_EVENT_MESSAGE:
+        if (!may_hand_out(c, event))
+            break;
         c->messages_in++;
         if (on->on_message != NULL) {
             c->worker->message_of = c;
@@ -170,16 +181,18 @@ static void note_closing(pea_conn *c)
     }
 }
 
-/* ---- Reading ---- */
-
-static bool would_block(int sys)
+void pea__conn_judge(pea_conn *c)
 {
-#if EAGAIN != EWOULDBLOCK
-    if (sys == EWOULDBLOCK)
-        return true;
-#endif
-    return sys == EAGAIN;
+    if (c->over || c->connecting)
+        return;
+    tick(c);
+    if (pea__pipe_judge(c->pipe) == PEA_OK)
+        return;
+    c->pump_due = true;
+    pea__worker_queue(c->worker, c);
 }
+
+/* ---- Reading ---- */
 
 /* One recv() and what comes of it. True: there may be more. */
 static bool read_once(pea_conn *c)
@@ -195,7 +208,7 @@ static bool read_once(pea_conn *c)
         n = recv(c->fd, scratch, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0) {
-        if (!would_block(errno)) {
+        if (!pea__would_block(errno)) {
             pea_pipe_broken(c->pipe, PEA_BY_READING, errno);
             pea__conn_pump(c);
         }
@@ -259,7 +272,7 @@ static void write_out(pea_conn *c)
         do
             n = send(c->fd, span.data, span.len, MSG_NOSIGNAL);
         while (n < 0 && errno == EINTR);
-        if (n < 0 && !would_block(errno)) {
+        if (n < 0 && !pea__would_block(errno)) {
             c->sys_errno = errno; /* told in the round: a callback may be on the stack */
             pea__worker_queue(c->worker, c);
             return;
@@ -306,10 +319,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
     if (c->connecting && c->sys_errno != 0) {
         pea__worker_queue(c->worker, c); /* it failed at once, and the round will say so */
     } else if (c->connecting) {
-        int sys = 0;
-        socklen_t len = sizeof sys;
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &sys, &len) != 0)
-            sys = errno;
+        int sys = pea__socket_dialled(c->fd);
         if (sys == 0)
             pea__conn_begin(c);
         else
@@ -369,6 +379,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
         err = pea__error(why, PEA_E_NOMEM, NULL);
         goto out;
     }
+    pea__node_notice(node, chain);
     c->worker = &r->worker;
     c->node = node;
     c->id = ++r->last_conn;

@@ -29,6 +29,8 @@ static int64_t due(const pea_conn *c)
         return after(c->since_ms, t->linger_ms);
     if (!c->ready)
         return after(c->since_ms, t->handshake_timeout_ms);
+    if (c->waiting)
+        return after(c->since_ms, t->handshake_timeout_ms);
     if (c->paused) /* that we hear nothing is our own doing */
         return INT64_MAX;
     int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
@@ -55,7 +57,18 @@ static void timer_set(pea_conn *c, int64_t at, int64_t now)
                  in > 0.001 ? in : 0.001); /* it repeats until it is told otherwise, so that it is ours to stop */
     ev_timer_start(loop, &c->timer);
     ev_unref(loop);
+    pea__worker_touch(c->worker);
     c->armed_ms = at;
+}
+
+/* A wait for the policy is a state of its own, with the time of a handshake. */
+static void note_waiting(pea_conn *c)
+{
+    bool waits = c->ready && pea__pipe_waits(c->pipe);
+    if (waits == c->waiting)
+        return;
+    c->waiting = waits;
+    c->since_ms = c->heard_ms = pea__now_ms();
 }
 
 /* After anything that may bring the deadline forward. */
@@ -63,6 +76,8 @@ void pea__conn_retime(pea_conn *c)
 {
     if (c->over)
         return;
+    if (!c->closing)
+        note_waiting(c);
     int64_t at = due(c);
     if (at != INT64_MAX && (c->armed_ms == 0 || at < c->armed_ms))
         timer_set(c, at, pea__now_ms());
@@ -76,6 +91,10 @@ static void expired(pea_conn *c)
     }
     if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING) {
         pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
+        return;
+    }
+    if (c->waiting) {
+        pea__pipe_revoke(c->pipe, "the policy was asked again, and did not answer in time");
         return;
     }
     const char *text = !c->ready                         ? "the handshake timeout passed"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sockets that listen: bound here, brought by the caller, or passed by the service manager (sd_listen_fds(3)). Accepting is
- * listener.c's business. */
+/* Sockets that listen: bound here, brought by the caller, or passed by the service manager (sd_listen_fds(3)).
+ * Accepting is listener.c's business. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -127,7 +127,8 @@ static long number(const char *text)
     return errno == 0 && *end == '\0' && value <= INT32_MAX ? value : -1;
 }
 
-/* The descriptor of this name that is not listened on yet; several may have the same name. Names are separated by colons. */
+/* The descriptor of this name that is not listened on yet; several may have the same name. Names are separated by
+ * colons. */
 static int find_passed(const char *name, const char *names, long count, const pea_node *node)
 {
     for (long i = 0; i < count && names != NULL; i++) {

@@ -4,9 +4,6 @@
 #define _GNU_SOURCE /* accept4() */
 #endif
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -16,27 +13,6 @@
 #include "chain_priv.h"
 #include "err_priv.h"
 #include "runtime_priv.h"
-
-static pea_err option(int fd, int level, int name, int value, const char *what, pea_error *why)
-{
-    return setsockopt(fd, level, name, &value, sizeof value) == 0 ? PEA_OK : pea__error_sys(why, errno, what);
-}
-
-pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
-{
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return pea__error_sys(why, errno, "fcntl");
-#ifdef SO_NOSIGPIPE
-    pea_err quiet = option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1, "SO_NOSIGPIPE", why);
-    if (quiet != PEA_OK)
-        return quiet;
-#endif
-    if (addr->family == PEA_ADDR_UNIX)
-        return PEA_OK;
-    return option(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY",
-                  why); /* what is sent together is written together already */
-}
 
 /* ---- Accepting ---- */
 
@@ -188,6 +164,7 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     ev_init(&l->pause, on_pause_over);
     l->io.data = l->pause.data = l;
     ev_io_start(node->runtime->worker.loop, &l->io);
+    pea__worker_touch(&node->runtime->worker);
     l->next = node->listeners;
     node->listeners = l;
     node->counts.listeners++;

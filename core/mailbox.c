@@ -69,6 +69,8 @@ static void run_resume(pea__worker *w, pea__post *post)
     pea_conn *conn = pea__registry_find(w->runtime, post->ticket.conn);
     if (conn == NULL || conn->over || pea_pipe_resume(conn->pipe, post->ticket, post->verdict) != PEA_OK)
         return; /* answered already, or too late */
+    if (conn->ready)
+        pea__conn_judge(conn); /* a no holds also while reading is paused */
     conn->pump_due = true;
     pea__worker_queue(w, conn);
 }

@@ -65,6 +65,15 @@ static char *name_of(pea_runtime *runtime, const char *name)
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
 
+static void node_free(pea_node *node)
+{
+    pea_chain_unref(node->chain);
+    pea_codec_unref(node->codec);
+    pea_policy_unref(node->policy);
+    pea__free(node->name);
+    pea__free(node);
+}
+
 pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts *opts, pea_error *why)
 {
     pea_node_opts o = PEA_NODE_INIT;
@@ -106,9 +115,24 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
     n->limits = o;
     ev_init(&n->deadline, on_deadline);
     n->deadline.data = n;
+    err = pea__judge_join(n, why);
+    if (err != PEA_OK) {
+        node_free(n);
+        return err;
+    }
+    pea__node_notice(n, n->chain);
     runtime->nodes++;
     *node = n;
     return PEA_OK;
+}
+
+void pea__node_notice(const pea_node *node, const pea_chain *chain)
+{
+    pea_runtime *r = node->runtime;
+    if (chain->notice == NULL || chain->notice == r->noticed)
+        return;
+    r->noticed = chain->notice;
+    pea__log(r, PEA_LOG_WARNING, node, NULL, chain->notice);
 }
 
 /* ---- Death ---- */
@@ -146,12 +170,9 @@ void pea__node_due(pea_node *node)
     tell_done(node);
     if (!node->freed || node->due) /* freed by on_done: the next pass has it */
         return;
-    pea_chain_unref(node->chain);
-    pea_codec_unref(node->codec);
-    pea_policy_unref(node->policy);
+    pea__judge_leave(node);
     node->runtime->nodes--;
-    pea__free(node->name);
-    pea__free(node);
+    node_free(node);
 }
 
 void pea_node_free(pea_node *node)
@@ -190,6 +211,7 @@ static void deadline_set(pea_node *node, uint32_t ms)
     ev_timer_set(&node->deadline, in, 1.);
     ev_timer_start(loop, &node->deadline);
     ev_unref(loop);
+    pea__worker_touch(&node->runtime->worker);
 }
 
 pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection without I/O: its life from the first byte to CLOSED, and the public face. What flows through it is
- * in pipe_read.c and pipe_write.c, what comes before in pipe_stage.c, what native mode says in channel.c. */
+ * in pipe_read.c and pipe_write.c, what comes before in pipe_stage.c, who may come in and stay in pipe_verdict.c, what
+ * native mode says in channel.c. */
 #include <errno.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ static pea_err set_remote(pea_pipe *p, const pea_pipe_opts *o)
     if (copy == NULL)
         return PEA_E_NOMEM;
     *copy = *o->remote;
-    p->remote = p->remote_copy = copy;
+    p->remote_copy = copy;
     return PEA_OK;
 }
 
@@ -169,7 +170,8 @@ void pea_pipe_free(pea_pipe *p)
     pea__verdict_free(p);
     pea__free(p->expect);
     pea__free(p->name);
-    pea__free(p->remote_copy);
+    if (!p->conn_owned)
+        pea__free(p->remote_copy);
     pea__free(p->reason);
     pea__free(p);
 }
@@ -308,6 +310,8 @@ size_t pea_pipe_room(const pea_pipe *p)
     if (p->out_control > PEA_HANDSHAKE_BUFFER_MAX)
         return 0; /* the peer makes us talk and does not listen */
     size_t wire = p->floors[0].rx.len, above = held(p) - wire;
+    if (p->phase == PEA__OPEN && pea__pipe_waits(p))
+        return 0;
     if (p->phase == PEA__OPEN)
         return p->dry ? PEA__ROOM_READY : above + wire < PEA__ROOM_READY ? PEA__ROOM_READY - above - wire : 0;
     if (above >= PEA_HANDSHAKE_BUFFER_MAX)
@@ -324,8 +328,10 @@ static size_t accept_bytes(pea_pipe *p, size_t n)
     size_t taken = n < room ? n : room;
     if (p->phase == PEA__FAREWELL)
         p->discarded += (uint32_t)taken;
-    else if (taken > 0)
+    else if (taken > 0) {
         p->dry = false;
+        p->judge_due = true; /* the rules may be others than when bytes came last */
+    }
     return taken;
 }
 
@@ -366,16 +372,6 @@ void pea_pipe_tick(pea_pipe *p, int64_t mono_ms, int64_t wall_ms)
 {
     p->now_ms = mono_ms;
     p->wall_ms = wall_ms;
-}
-
-pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
-{
-    if (ticket.runtime != p->runtime_id || ticket.conn != p->conn_id || ticket.wait != p->wait ||
-        p->answer != PEA_WAIT || p->phase >= PEA__OPEN)
-        return PEA_E_STALE;
-    p->answer = verdict == PEA_OK ? PEA_OK : verdict < 0 ? verdict : PEA_E_REFUSED;
-    p->stage_poked = true;
-    return PEA_OK;
 }
 
 /* ---- Events ---- */
@@ -446,13 +442,20 @@ static pea_err farewell(pea_pipe *p)
     return PEA_AGAIN;
 }
 
-static pea_err over(pea_pipe *p, pea_event *event)
+const pea_reason *pea__pipe_reason(const pea_pipe *p)
 {
     static const pea_reason no_memory = {.origin = PEA_BY_READING, .err = PEA_E_NOMEM, .text = "memory is exhausted"};
+    if (p->phase != PEA__FAREWELL && p->phase != PEA__OVER)
+        return NULL;
+    return p->reason != NULL ? p->reason : &no_memory;
+}
+
+static pea_err over(pea_pipe *p, pea_event *event)
+{
     if (p->told)
         return PEA_MORE;
     p->told = true;
-    *event = (pea_event){.type = PEA_EVENT_CLOSED, .reason = p->reason != NULL ? p->reason : &no_memory};
+    *event = (pea_event){.type = PEA_EVENT_CLOSED, .reason = pea__pipe_reason(p)};
     return PEA_OK;
 }
 
@@ -495,10 +498,11 @@ static void settle(pea_pipe *p)
         p->partial_since = p->now_ms;
 }
 
-/* A peer that has gone while a stage or the policy waits need not be waited for. */
+/* A peer that has gone while a stage or the policy waits need not be waited for; if it was in, its last messages may
+ * yet be handed out. */
 static bool gone_while_waiting(const pea_pipe *p)
 {
-    return p->fin && p->answer == PEA_WAIT && (p->phase == PEA__STAGES || p->phase == PEA__OPENING);
+    return p->fin && p->phase < PEA__OPEN && pea__pipe_waits(p);
 }
 
 bool pea__pipe_take_drain(pea_pipe *p)
@@ -556,9 +560,11 @@ pea_side pea_pipe_side(const pea_pipe *p)
     return (pea_side)p->side;
 }
 
+/* Who was in and is refused later is still who it was. */
 const pea_peer *pea_pipe_peer(const pea_pipe *p)
 {
-    return p->verdict != NULL && p->verdict->proven && !p->verdict->refused ? &p->verdict->peer : NULL;
+    const pea__verdict *v = p->verdict;
+    return v != NULL && v->proven && (!v->refused || p->ready_told) ? &v->peer : NULL;
 }
 
 const pea_peer *pea_pipe_refused(const pea_pipe *p)

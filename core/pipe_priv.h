@@ -37,6 +37,24 @@ bool pea__pipe_take_drain(pea_pipe *pipe);
 /* Whether pea_pipe_output() would have something to say. */
 bool pea__pipe_has_output(const pea_pipe *pipe);
 
+/* Whether the handshake, or the reading of a live connection, rests until a ticket is answered. */
+bool pea__pipe_waits(const pea_pipe *pipe);
+
+/* As pea_pipe_judge(), but the policy is asked only if its generation is another than the verdict's, or an answer of
+ * its own has come. PEA_OK: nothing changes | PEA_WAIT: no message before the answer | < 0: the pipe ends. Call
+ * pea_pipe_next() after it. */
+PEA_MUST_CHECK pea_err pea__pipe_judge(pea_pipe *pipe);
+
+/* Keeps a message that pea_pipe_next() gave, and that must not be handed out now: it comes again as the next one, once
+ * the policy has answered. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__pipe_withhold(pea_pipe *pipe, const pea_event *message);
+
+/* Ends a live connection as revoked. `why` is for our own log. */
+void pea__pipe_revoke(pea_pipe *pipe, const char *why);
+
+/* Why the pipe ends or has ended, also before CLOSED tells it; NULL: it does not. */
+const pea_reason *pea__pipe_reason(const pea_pipe *pipe);
+
 /* Bytes of memory that the pipe's buffers hold now. */
 size_t pea__pipe_held(const pea_pipe *pipe);
 

@@ -234,8 +234,35 @@ static pea_err next_record(pea_pipe *p, pea_event *event)
     return PEA_OK;
 }
 
+/* Nothing is carried while a whole message is handed out: its place is free. */
+pea_err pea__pipe_withhold(pea_pipe *p, const pea_event *message)
+{
+    pea_buf kept = {.pool = p->pool};
+    pea_err err = pea_buf_append(&kept, message->data, message->len);
+    if (err != PEA_OK)
+        return err;
+    pea_buf_free(&p->carry);
+    p->carry = kept;
+    p->withheld = true;
+    return PEA_OK;
+}
+
+static pea_err hand_out_withheld(pea_pipe *p, pea_event *event)
+{
+    p->withheld = false;
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->carry.data, .len = p->carry.len};
+    pea_buf_consume(&p->carry, p->carry.len);
+    p->partial_since = -1;
+    return PEA_OK;
+}
+
 pea_err pea__read_message(pea_pipe *p, pea_event *event)
 {
+    pea_err verdict = p->judge_due ? pea__verdict_keep(p) : PEA_OK;
+    if (verdict != PEA_OK)
+        return verdict;
+    if (p->withheld)
+        return hand_out_withheld(p, event);
     if (p->mode == PEA_RECORDS)
         return next_record(p, event);
     for (;;) {
@@ -268,11 +295,30 @@ static const char *end_text(pea_err end)
     }
 }
 
+/* The failed transform's own sentence, or ours about such an error. */
+static void say_failure(const pea_pipe *p, pea_reason *reason)
+{
+    char text[PEA_TEXT_MAX + 1];
+    size_t len = 0, i = 1;
+    while (i < p->top && p->floors[i].ended >= 0) /* those above it failed for its sake */
+        i++;
+    const pea_transform *t = &p->floors[i].transform;
+    if (i <= p->top && p->floors[i].ended < 0 && t->ops->query != NULL) {
+        len = PEA_TEXT_MAX;
+        if (t->ops->query(t->self, PEA_QUERY_FAILURE, (pea_span){NULL, 0}, text, &len) != PEA_OK || len > PEA_TEXT_MAX)
+            len = 0;
+    }
+    text[len] = '\0';
+    const char *known = end_text(reason->err);
+    pea__reason_say(reason, len > 0 ? text : known != NULL ? known : pea_err_text(reason->err));
+}
+
 pea_err pea__read_ended(pea_pipe *p, pea_err end)
 {
     if (end < 0) { /* what cannot be authenticated is not answered, but by the transform itself */
-        pea_reason reason = {.origin = PEA_BY_READING, .err = end, .stage = pea__pipe_stage_name(p)};
-        pea__reason_say(&reason, end_text(end) != NULL ? end_text(end) : pea_err_text(end));
+        pea_origin origin = end == PEA_E_REJECTED ? PEA_BY_PEER : PEA_BY_READING;
+        pea_reason reason = {.origin = origin, .err = end, .stage = pea__pipe_stage_name(p)};
+        say_failure(p, &reason);
         reason.code = end == PEA_E_KEY_LIMIT ? PEA_CODE_KEY_LIMIT : PEA_CODE_NORMAL;
         return pea__pipe_end(p, &reason, end == PEA_E_KEY_LIMIT);
     }

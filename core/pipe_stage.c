@@ -1,196 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it; and the verdicts
- * that they ask for. */
+/* How a pipe runs its stages: one after another, each on the plaintext of the transforms before it. Whom they may let
+ * in is pipe_verdict.c's to say. */
 #include <string.h>
 
 #include "err_priv.h"
 #include "pipe_state_priv.h"
-
-/* ---- Verdicts ---- */
-
-/* Refuses for good. The sentence is for our own log: the peer is told DENIED at most. */
-static pea_err refuse(pea_pipe *p, const char *why)
-{
-    p->verdict->refused = true;
-    return pea_stage_fail(&p->env, PEA_E_REFUSED, why);
-}
-
-/* Opens a wait: its ticket is the next number. An earlier ticket is stale from here on. */
-static pea_ticket wait_open(pea_pipe *p)
-{
-    p->wait++;
-    p->answer = PEA_WAIT;
-    return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
-}
-
-/* Whether the open or answered wait is the policy's, and not one that a stage took later for itself. */
-static bool policy_waits(const pea_pipe *p)
-{
-    return p->verdict != NULL && p->verdict->asked && p->verdict->wait == p->wait;
-}
-
-/* What this side dialled, for the policy. */
-static const char *dialled(const pea_pipe *p, char addr[PEA_ADDR_TEXT_BYTES])
-{
-    if (p->side != PEA_INITIATOR || (p->name == NULL && p->remote == NULL))
-        return NULL;
-    return p->name != NULL ? p->name : pea_addr_format(p->remote, addr);
-}
-
-/* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
-static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
-{
-    uint64_t now = pea__policy_generation(p->policy);
-    if (policy_waits(p)) {
-        if (p->answer == PEA_WAIT)
-            return PEA_WAIT;
-        bool yes = p->answer == PEA_OK;
-        v->asked = false;
-        p->answer = PEA_MORE;
-        if (!yes)
-            return refuse(p, "the policy's late answer was no");
-        if (now == v->generation)
-            return PEA_OK;
-    }
-    v->generation = now;
-    v->asked = true;
-    pea_ticket ticket = wait_open(p);
-    v->wait = ticket.wait;
-    char addr[PEA_ADDR_TEXT_BYTES];
-    pea_candidate candidate = {.vouch = v->vouch,
-                               .from = p->remote,
-                               .dialled = dialled(p, addr),
-                               .wall_ms = p->wall_ms,
-                               .side = (pea_side)p->side,
-                               .proven = v->proving,
-                               .live = p->phase == PEA__OPEN,
-                               .ticket = ticket};
-    pea_reason why = {.origin = PEA_BY_POLICY};
-    pea_err err = p->policy->ops->check(p->policy->self, &v->peer, &candidate, &why);
-    if (err == PEA_WAIT)
-        return p->answer == PEA_WAIT ? PEA_WAIT : policy_ask(p, v); /* answered before check() returned */
-    v->asked = false;
-    p->answer = PEA_MORE;
-    if (err == PEA_OK)
-        return PEA_OK;
-    return refuse(p, why.text[0] != '\0' ? why.text : "the policy does not admit this peer");
-}
-
-/* The expectation, then the policy. */
-static pea_err judge(pea_pipe *p, pea__verdict *v)
-{
-    if (p->expect != NULL && !pea_peer_equal(p->expect, &v->peer))
-        return refuse(p, "the peer is not the one that was expected");
-    if (p->policy != NULL)
-        return policy_ask(p, v);
-    return p->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
-}
-
-static bool need_verdict(pea_pipe *p)
-{
-    return p->verdict != NULL || (p->verdict = pea__alloc(sizeof *p->verdict)) != NULL;
-}
-
-void pea__verdict_free(pea_pipe *p)
-{
-    if (p->verdict != NULL)
-        pea__free(p->verdict->vouch);
-    pea__free(p->verdict);
-    p->verdict = NULL;
-}
-
-/* A copy in one piece: the struct, its names, their texts. */
-static pea_vouch *copy_vouch(const pea_vouch *vouch)
-{
-    size_t size = sizeof *vouch + vouch->n_names * sizeof *vouch->names;
-    for (size_t i = 0; i < vouch->n_names; i++)
-        size += strlen(vouch->names[i].text) + 1;
-    pea_vouch *copy = pea__alloc(size);
-    if (copy == NULL)
-        return NULL;
-    pea_name *names = (pea_name *)(void *)(copy + 1);
-    char *text = (char *)(names + vouch->n_names);
-    for (size_t i = 0; i < vouch->n_names; i++) {
-        size_t len = strlen(vouch->names[i].text) + 1;
-        memcpy(text, vouch->names[i].text, len);
-        names[i] = (pea_name){vouch->names[i].kind, text};
-        text += len;
-    }
-    memcpy(copy->root, vouch->root, sizeof copy->root);
-    copy->names = names;
-    copy->n_names = vouch->n_names;
-    return copy;
-}
-
-pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch)
-{
-    pea_pipe *p = env->pipe;
-    pea_vouch *copy = vouch != NULL ? copy_vouch(vouch) : NULL;
-    if (!need_verdict(p) || (vouch != NULL && copy == NULL)) {
-        pea__free(copy);
-        return PEA_E_NOMEM;
-    }
-    pea__free(p->verdict->vouch);
-    p->verdict->vouch = copy;
-    return PEA_OK;
-}
-
-pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight)
-{
-    pea_pipe *p = env->pipe;
-    if (!need_verdict(p))
-        return PEA_E_NOMEM;
-    pea__verdict *v = p->verdict;
-    if (v->refused)
-        return PEA_E_REFUSED;
-    if (peer == NULL || peer->kind == PEA_PEER_NONE)
-        return refuse(p, "a stage asked about nobody");
-    if (v->proven && !pea_peer_equal(&v->peer, peer))
-        return refuse(p, "a later stage proved another peer than an earlier one");
-    if (!pea_peer_equal(&v->peer, peer)) {
-        v->peer = *peer;
-        v->asked = false;
-        v->proving = false;
-    }
-    v->proving = v->proving || sight == PEA_PROVEN;
-    pea_err err = judge(p, v);
-    if (err == PEA_OK && sight == PEA_PROVEN)
-        v->proven = true;
-    return err;
-}
-
-pea_err pea__verdict_due(pea_pipe *p)
-{
-    bool proven = p->verdict != NULL && p->verdict->proven;
-    if (proven || (p->chain->plain && p->expect == NULL))
-        return PEA_OK;
-    return pea_stage_fail(&p->env, PEA_E_REFUSED,
-                          p->expect != NULL ? "no stage proved that the peer is the expected one"
-                                            : "no stage proved who the peer is, and the chain is not plain");
-}
-
-/* At READY: a verdict of an older generation is asked for again. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
-static pea_err verdict_confirm(pea_pipe *p)
-{
-    pea__verdict *v = p->verdict;
-    if (v == NULL)
-        return PEA_OK; /* a plain chain: nobody was named */
-    if (v->refused)
-        return PEA_E_REFUSED;
-    if (p->policy == NULL || (!v->asked && pea__policy_generation(p->policy) == v->generation))
-        return PEA_OK;
-    return policy_ask(p, v);
-}
-
-pea_err pea__verdict_settle(pea_pipe *p)
-{
-    pea_err err = verdict_confirm(p);
-    if (err == PEA_WAIT)
-        return PEA_MORE;
-    if (err != PEA_OK)
-        return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
-    return p->phase == PEA__OPENING ? PEA_OK : PEA_AGAIN; /* the policy's own callback may have ended the pipe */
-}
 
 /* ---- What a stage may ask ---- */
 
@@ -249,15 +63,15 @@ pea_err pea_stage_binding(const pea_stage_env *env, uint8_t *out, size_t *len)
 pea_ticket pea_stage_ticket(pea_stage_env *env)
 {
     pea_pipe *p = env->pipe;
-    if (p->answer == PEA_WAIT && !policy_waits(p))
+    if (p->answer == PEA_WAIT && !pea__policy_waits(p))
         return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
-    return wait_open(p);
+    return pea__wait_open(p);
 }
 
 pea_err pea_stage_answer(const pea_stage_env *env)
 {
     const pea_pipe *p = env->pipe;
-    return p->answer == PEA_MORE || policy_waits(p) ? PEA_WAIT : p->answer;
+    return p->answer == PEA_MORE || pea__policy_waits(p) ? PEA_WAIT : p->answer;
 }
 
 pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
@@ -383,7 +197,7 @@ static pea_err stage_done(pea_pipe *p)
     bool last = (size_t)p->stage + 1 == p->chain->n_stages;
     if (refused &&
         !(last && p->mode == PEA_NATIVE)) /* no later stage runs: the transform's END is all that can be said */
-        return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_REFUSED, NULL);
+        return pea__verdict_fail(p);
     pea__stage_destroy(p);
     p->stage++;
     return PEA_AGAIN;
@@ -466,7 +280,7 @@ pea_err pea__stages_run(pea_pipe *p)
         return PEA_AGAIN;
     case PEA_E_REFUSED:
         if (p->verdict != NULL && p->verdict->refused)
-            return pea__pipe_fail(p, PEA_BY_POLICY, err, NULL);
+            return pea__verdict_fail(p);
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
     default:
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err < 0 ? err : PEA_E_INVALID, NULL);

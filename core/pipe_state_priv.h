@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages and verdicts),
- * pipe_read.c (wire to messages), pipe_write.c (messages to wire) and channel.c (what native mode says beside
- * messages). Nobody else includes it. */
+/* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages), pipe_verdict.c
+ * (who may come in, and stay), pipe_read.c (wire to messages), pipe_write.c (messages to wire) and channel.c (what
+ * native mode says beside messages). Nobody else includes it. */
 #ifndef PEAPOD_PIPE_STATE_PRIV_H
 #define PEAPOD_PIPE_STATE_PRIV_H
 
@@ -40,12 +40,14 @@ typedef struct pea__floor {
 
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
-    pea_peer peer;
+    pea_peer peer;               /* name and role are the policy's word */
+    pea_peer *given;             /* with name and role as the stage has it; NULL: it says neither */
     pea_vouch *vouch;            /* what stands behind its key, in one piece; NULL: nothing */
     uint64_t generation;         /* of the policy, when it was asked */
     uint64_t wait;               /* the wait in which it was asked */
     bool proving;                /* the stage says that its key is proven; the policy may have to agree yet */
     bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
+    bool expired;                /* refused, and it was only the time */
 } pea__verdict;
 
 /* What was said in the plaintext stages. */
@@ -87,10 +89,16 @@ struct pea_pipe {
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
     bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
-    bool greets;          /* native, and no stage negotiates by itself */
-    bool last_words;      /* a stage or transform failed and said so to the peer: an alert */
-    uint8_t top;          /* the floor where plaintext comes out: transforms in place */
-    uint8_t stage;        /* the one that runs, or the number of stages */
+    bool greets;     /* native, and no stage negotiates by itself */
+    bool last_words; /* a stage or transform failed and said so to the peer: an alert */
+    bool judging;    /* the policy's check() runs */
+    bool judge_due;  /* before the next message the verdict's generation is looked at, or its answer awaited */
+    bool tx_cut;     /* what is queued later counts no more as queued */
+    bool withheld;   /* `carry` holds a whole message: it was not handed out before the policy has answered */
+    uint8_t top;     /* the floor where plaintext comes out: transforms in place */
+    uint8_t stage;   /* the one that runs, or the number of stages */
+    uint8_t greeting_seen, peer_highest;
+    uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
     size_t stage_seen;    /* bytes of its input that the stage has seen and left */
     size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
     size_t skip;          /* bytes of an unknown chunk still to come */
@@ -102,7 +110,7 @@ struct pea_pipe {
     pea_buf out;        /* wire bytes */
     size_t out_control; /* how many of them are handshake or replies; 0 once all is written */
     uint64_t sealed_total, sealed_when_empty;
-    uint64_t chunks_in; /* DATA chunks so far */
+    uint32_t chunks_in; /* DATA chunks so far */
     uint32_t tx_hint;   /* what the last flush held */
 
     pea_chain *chain;
@@ -114,14 +122,15 @@ struct pea_pipe {
     pea_peer *expect;
     char *name; /* that was dialled; NULL: none was given */
     pea_reason *reason;
-    const pea_addr *remote; /* NULL: not known */
-    pea_addr *remote_copy;
+    union {
+        const pea_addr *remote; /* NULL: not known */
+        pea_addr *remote_copy;  /* the same, where no connection owns the pipe */
+    };
     pea__pool *pool;
     pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;
     pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
     uint32_t high_water, low_water, discarded;
-    uint8_t greeting_seen, peer_highest;
     uint8_t pong[8];
     pea__floor floors[]; /* one more than the chain has stages */
 };
@@ -138,12 +147,22 @@ pea_buf *pea__pipe_plain(pea_pipe *p);
 /* ---- pipe_stage.c ---- */
 
 pea_err pea__stages_run(pea_pipe *p); /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
+void pea__stage_destroy(pea_pipe *p);
+void pea__transcript_free(pea_pipe *p);
+
+/* ---- pipe_verdict.c ---- */
+
+/* Opens a wait: its ticket is the next number. An earlier ticket is stale from here on. */
+pea_ticket pea__wait_open(pea_pipe *p);
+/* whether the open or answered wait is the policy's, and not one that a stage took later for itself */
+bool pea__policy_waits(const pea_pipe *p);
 /* after the stages: PEA_OK | PEA_E_REFUSED: nobody was proven who had to be */
 pea_err pea__verdict_due(pea_pipe *p);
 pea_err pea__verdict_settle(pea_pipe *p); /* at READY: PEA_OK: go on, else what to return to next() */
-void pea__stage_destroy(pea_pipe *p);
+pea_err pea__verdict_keep(pea_pipe *p);   /* before messages, if judge_due: the same */
+/* Ends the pipe whose peer was refused, with the code that the peer may hear. As pea__pipe_end() */
+pea_err pea__verdict_fail(pea_pipe *p);
 void pea__verdict_free(pea_pipe *p);
-void pea__transcript_free(pea_pipe *p);
 
 /* ---- pipe_read.c ---- */
 
@@ -161,6 +180,8 @@ PEA_MUST_CHECK pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *pay
 /* seals through the transforms below `floor`, to the wire at once */
 PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);
 void pea__tx_drop(pea_pipe *p);
+/* Drops what is queued, but for the rest of a chunk that has begun to go out: a farewell may follow it. */
+void pea__tx_cut(pea_pipe *p);
 
 /* ---- channel.c ---- */
 

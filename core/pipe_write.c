@@ -13,6 +13,11 @@ static void put_be32(uint8_t *p, uint32_t v)
     p[3] = (uint8_t)v;
 }
 
+static uint32_t get_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
 /* ---- The queue ---- */
 
 /* Writes the length of the open DATA chunk: it holds what was queued until now. An empty one vanishes. */
@@ -39,6 +44,30 @@ void pea__tx_drop(pea_pipe *p)
     p->tx_open = SIZE_MAX;
     p->tx_room = 0;
     pea_buf_free(&p->tx); /* what was dropped counts as queued no more, and was never sent */
+}
+
+void pea__tx_cut(pea_pipe *p)
+{
+    pea__window_close(p);
+    p->tx_cut = true;
+    if (p->tx_rest == 0)
+        pea_buf_free(&p->tx);
+    else
+        p->tx.len = p->tx_rest;
+}
+
+/* Takes bytes from the queue's front, and remembers how much of a chunk that the peer sees begin is left there. */
+static void tx_consume(pea_pipe *p, size_t n)
+{
+    if (p->mode == PEA_NATIVE) {
+        size_t at = p->tx_rest;
+        while (at < n)
+            at += PEA__CHUNK_HEADER + (get_be32(p->tx.data + at) & PEA__CHUNK_MAX);
+        p->tx_rest = (uint32_t)(at - n);
+    }
+    pea_buf_consume(&p->tx, n);
+    if (!p->tx_cut)
+        p->sealed_total += n;
 }
 
 pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len)
@@ -298,8 +327,7 @@ static pea_err seal_queued(pea_pipe *p)
     pea_err err = seal_down(p, (pea_span){p->tx.data, n}, p->top);
     if (err != PEA_OK)
         return err;
-    pea_buf_consume(&p->tx, n);
-    p->sealed_total += n;
+    tx_consume(p, n);
     if (p->tx.len == 0)
         pea_buf_free(&p->tx);
     return PEA_OK;
@@ -363,9 +391,10 @@ void pea_pipe_sent(pea_pipe *p, size_t n)
     pea_buf *from = p->out_direct ? &p->tx : &p->out;
     if (n > from->len)
         n = from->len;
-    pea_buf_consume(from, n);
     if (p->out_direct)
-        p->sealed_total += n;
+        tx_consume(p, n);
+    else
+        pea_buf_consume(from, n);
     if (from->len > 0)
         return;
     pea_buf_free(from);

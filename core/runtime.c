@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A runtime: what the connections of many nodes share on one loop. Threads of its own come later; nothing here is
- * global but the list that tickets need. */
+/* A runtime: what the connections of many nodes share on one loop, the caller's or its own (dispatch.c). Nothing here
+ * is global but the list that tickets need. */
 #include <string.h>
 
 #include "err_priv.h"
@@ -64,14 +64,29 @@ static void all_remove(pea_runtime *runtime)
 
 /* ---- Life ---- */
 
+static pea_err start(pea_runtime *r, struct ev_loop *loop, pea_error *why)
+{
+    pea_err err = loop == NULL ? pea__dispatch_new(&r->dispatch, &loop, why) : PEA_OK;
+    if (err != PEA_OK)
+        return err;
+    err = pea__worker_start(&r->worker, r, loop);
+    if (err != PEA_OK) {
+        pea__dispatch_free(r->dispatch);
+        return pea__error(why, err, NULL);
+    }
+    if (r->dispatch != NULL && (err = pea__dispatch_start(r->dispatch, why)) != PEA_OK) {
+        pea__worker_stop(&r->worker);
+        pea__dispatch_free(r->dispatch);
+    }
+    return err;
+}
+
 pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea_error *why)
 {
     pea_runtime_opts o = PEA_RUNTIME_INIT;
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err != PEA_OK)
         return err;
-    if (o.loop == NULL)
-        return pea__error(why, PEA_E_INVALID, "a runtime needs a libev loop: PEA_RUNTIME(.loop = ev_default_loop(0))");
     pea_runtime *r = pea__alloc(sizeof *r);
     if (r == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
@@ -82,10 +97,10 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
     r->log = o.log;
     r->log_arg = o.log_arg;
     r->log_level = o.log_level != 0 ? o.log_level : PEA_LOG_INFO;
-    err = pea__worker_start(&r->worker, r, o.loop);
+    err = start(r, o.loop, why);
     if (err != PEA_OK) {
         pea__free(r);
-        return pea__error(why, err, NULL);
+        return err;
     }
     all_add(r);
     *runtime = r;
@@ -98,13 +113,16 @@ pea_err pea_runtime_free(pea_runtime *runtime)
         return PEA_OK;
     if (pea__forked(runtime))
         return PEA_E_FORKED;
-    if (runtime->worker.inside)
+    if (runtime->worker.inside || (runtime->dispatch != NULL && pea__dispatch_inside(runtime->dispatch)))
         return PEA_E_STATE;
     pea__worker_settle(&runtime->worker);
     if (runtime->nodes > 0)
         return PEA_E_STATE;
     all_remove(runtime);
+    if (runtime->dispatch != NULL)
+        pea__dispatch_stop(runtime->dispatch, &runtime->worker.mail);
     pea__worker_stop(&runtime->worker);
+    pea__dispatch_free(runtime->dispatch);
     pea__free(runtime);
     return PEA_OK;
 }

@@ -6,9 +6,11 @@
 
 #include <ev.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "peapod/node.h"
 #include "pipe_priv.h"
+#include "socket_priv.h"
 #include "table_priv.h"
 
 #define PEA__SCRATCH_BYTES 262144u /* one read of a busy connection */
@@ -33,8 +35,9 @@ typedef struct pea__worker {
     ev_timer rounds;              /* fed for this round, started for the next */
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
-    bool inside; /* one of our callbacks runs */
-    bool missed; /* a watcher came meanwhile, in a nested loop, and did nothing */
+    atomic_bool judge_due; /* a policy changed, and not everybody has been judged again */
+    bool inside;           /* one of our callbacks runs */
+    bool missed;           /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
     /* The mailbox: the only part that other threads touch. */
     ev_async mail;
@@ -51,13 +54,12 @@ void pea__worker_stop(pea__worker *w);
 bool pea__worker_enter(pea__worker *w);
 void pea__worker_leave(pea__worker *w);
 
-/* Monotonic milliseconds. */
-int64_t pea__now_ms(void);
-int64_t pea__wall_ms(void);
-
 /* The connection is flushed, or reaped, at the end of this round; what a flush makes goes to the next. */
 void pea__worker_queue(pea__worker *w, pea_conn *conn);
 void pea__worker_queue_node(pea__worker *w, pea_node *node);
+
+/* After a watcher was started, an event fed: whoever waits for the loop shall know, if that is another thread. */
+void pea__worker_touch(pea__worker *w);
 
 /* Outside of callbacks: does at once all that is due, so that whoever tears down need not run the loop again. */
 void pea__worker_settle(pea__worker *w);
@@ -81,6 +83,32 @@ struct pea__post {
 void pea__mailbox_run(pea__worker *w);
 void pea__mailbox_drop(pea__worker *w);
 
+/* ---- dispatch.c: a loop of the runtime's own, a thread that waits for it, and a descriptor that tells ---- */
+
+typedef struct pea__dispatch pea__dispatch;
+
+/* A new loop, in which nobody waits yet. PEA_OK | PEA_E_NOMEM | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__dispatch_new(pea__dispatch **dispatch, struct ev_loop **loop, pea_error *why);
+
+/* Starts the thread, once the watcher that wakes it runs. PEA_OK | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__dispatch_start(pea__dispatch *dispatch, pea_error *why);
+
+bool pea__dispatch_inside(const pea__dispatch *dispatch); /* pea_runtime_dispatch() is on the stack */
+void pea__dispatch_touch(pea__dispatch *dispatch, ev_async *wake);
+void pea__dispatch_stop(pea__dispatch *dispatch, ev_async *wake); /* joins the thread */
+void pea__dispatch_free(pea__dispatch *dispatch);                 /* and its loop; NULL is allowed */
+
+/* ---- judge.c: policies that change ---- */
+
+typedef struct pea__judge pea__judge;
+
+/* A node begins to use its policy, and ceases to. PEA_OK | PEA_E_NOMEM | as the policy's watch() */
+PEA_MUST_CHECK pea_err pea__judge_join(pea_node *node, pea_error *why);
+void pea__judge_leave(pea_node *node);
+
+/* Judges the connections of all policies that changed. */
+void pea__judge_run(pea__worker *w);
+
 /* ---- runtime.c ---- */
 
 struct pea_runtime {
@@ -88,9 +116,12 @@ struct pea_runtime {
     uint64_t serial;
     unsigned fork_count; /* as it was when the runtime was made */
     pea__worker worker;
+    pea__dispatch *dispatch; /* NULL: the loop is the caller's */
     uint64_t memory_limit, last_conn, last_node;
     uint32_t mailbox_bytes, nodes, connections;
-    pea_conn *conns; /* by id */
+    pea_conn *conns;     /* by id */
+    pea__judge *judges;  /* by policy */
+    const char *noticed; /* the latest notice of a chain that was logged */
     pea_log_fn log;
     void *log_arg;
     pea_log_level log_level;
@@ -129,6 +160,8 @@ struct pea_node {
     pea_chain *chain;
     pea_codec *codec; /* NULL: its chain is one of PEA_RECORDS */
     pea_policy *policy;
+    pea__judge *judge; /* NULL: the policy never changes by itself */
+    pea_node *judge_next, **judge_link;
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
     pea_conn *conns; /* all of them, the newest first */
@@ -143,6 +176,9 @@ struct pea_node {
 };
 
 void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
+
+/* The node begins to use a chain: what is to be said of it is logged, once for a runtime. */
+void pea__node_notice(const pea_node *node, const pea_chain *chain);
 
 /* The codec of connections over `chain`: their own, else the node's; NULL in PEA_RECORDS. Not a new reference. */
 pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own);
@@ -189,6 +225,7 @@ struct pea_conn {
     int fd;
     int sys_errno; /* what connect() or, once connected, send() said; told from the loop */
     bool connecting, ready, closing, over, paused, blocked, shut, fin, queued, pump_due;
+    bool waiting; /* it is READY, and the policy that was asked again has yet to answer */
     uint8_t side;
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t since_ms;                    /* this state began */
@@ -210,6 +247,7 @@ void pea__conn_dial(pea_conn *conn, int dial_errno); /* connect() said so: 0, EI
 void pea__conn_begin(pea_conn *conn);                /* the socket is connected */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
+void pea__conn_judge(pea_conn *conn); /* its policy has changed */
 void pea__conn_round(pea_conn *conn); /* in the round: flush, or free */
 void pea__conn_pump(pea_conn *conn);  /* delivers events until there are none, or a callback paused or ended it */
 
@@ -253,8 +291,5 @@ struct pea_listener {
 
 /* Whether the node listens on a copy of this descriptor, which was passed to the process. */
 bool pea__listener_passed(const pea_node *node, int fd);
-
-/* Sets CLOEXEC and NONBLOCK, and no delay on TCP. PEA_OK | PEA_E_SYS */
-PEA_MUST_CHECK pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why);
 
 #endif

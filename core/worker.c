@@ -3,26 +3,8 @@
  * Nothing is freed inside a callback. */
 #include <assert.h>
 #include <string.h>
-#include <time.h>
 
 #include "runtime_priv.h"
-
-static int64_t clock_ms(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-int64_t pea__now_ms(void)
-{
-    return clock_ms(CLOCK_MONOTONIC);
-}
-
-int64_t pea__wall_ms(void)
-{
-    return clock_ms(CLOCK_REALTIME);
-}
 
 bool pea__worker_enter(pea__worker *w)
 {
@@ -42,10 +24,18 @@ bool pea__worker_enter(pea__worker *w)
     return false;
 }
 
+void pea__worker_touch(pea__worker *w)
+{
+    pea_runtime *r = w->runtime;
+    if (r->dispatch != NULL && !pea__forked(r)) /* a child has no thread to tell */
+        pea__dispatch_touch(r->dispatch, &w->mail);
+}
+
 /* Makes the end of this round come, after all callbacks of higher priority. */
 static void feed(pea__worker *w)
 {
     ev_feed_event(w->loop, &w->rounds, EV_CUSTOM);
+    pea__worker_touch(w);
 }
 
 void pea__worker_leave(pea__worker *w)
@@ -141,6 +131,7 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
     (void)events;
     if (!pea__worker_enter(w))
         return;
+    pea__judge_run(w);
     pea__mailbox_run(w);
     pea__worker_leave(w);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Entries of an address book: found by id and by peer, and, while they wait, held in a heap by the time when they are due.
- * How long they wait is redial.c's business. */
+/* Entries of an address book: found by id and by peer, and, while they wait, held in a heap by the time when they are
+ * due. How long they wait is redial.c's business. */
 #include "peapod/address_book.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "err_priv.h"
@@ -161,8 +162,10 @@ static void unlink_entry(pea_book *b, entry *e)
     wait_no_more(b, e);
     if (e->hh.tbl != NULL)
         HASH_DELETE(hh, b->by_id, e);
-    if (e->hh_peer.tbl != NULL)
+    if (e->hh_peer.tbl != NULL) {
+        assert(b->by_peer != NULL); /* it is in it */
         HASH_DELETE(hh_peer, b->by_peer, e);
+    }
     pea__free(e);
 }
 

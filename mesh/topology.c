@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which of n nodes dials which, by shape. Knows nodes only to let them dial; who they are and whether they stay connected
- * is not its business. */
+/* Which of n nodes dials which, by shape. Knows nodes only to let them dial; who they are and whether they stay
+ * connected is not its business. */
 #include "peapod/topology.h"
 
 #include "buf_priv.h"
@@ -37,8 +37,8 @@ static size_t *shuffled(size_t first, size_t n, uint64_t *state)
     return order;
 }
 
-/* The nodes lie on a circle in random order; each dials the next one, and those at degree - 1 further distances, which are
- * drawn once. Less than half of the circle, so that no pair meets twice. */
+/* The nodes lie on a circle in random order; each dials the next one, and those at degree - 1 further distances, which
+ * are drawn once. Less than half of the circle, so that no pair meets twice. */
 static pea_err walk_random(const walk *w)
 {
     uint64_t state = w->t->seed;

@@ -46,8 +46,8 @@ static pea_err delimiter_decode(void *self, const uint8_t *data, size_t len, pea
     return PEA_OK;
 }
 
-/* Whether a reader would find the message as it is: the first delimiter is the one behind it, which can begin earlier than
- * it should (the message "a" and the delimiter "aa"). */
+/* Whether a reader would find the message as it is: the first delimiter is the one behind it, which can begin earlier
+ * than it should (the message "a" and the delimiter "aa"). */
 static pea_err check(const delimiter *c, const uint8_t *payload, size_t len)
 {
     if (len > c->max)

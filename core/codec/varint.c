@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A length before each message as unsigned LEB128: 7 bits a byte, the lowest first, the top bit says that more follow. As
- * in protobuf's delimited streams and in libp2p. A length has one encoding here, the shortest: a longer one is refused, as
- * libp2p does. */
+/* A length before each message as unsigned LEB128: 7 bits a byte, the lowest first, the top bit says that more follow.
+ * As in protobuf's delimited streams and in libp2p. A length has one encoding here, the shortest: a longer one is
+ * refused, as libp2p does. */
 #include <string.h>
 
 #include "../buf_priv.h"

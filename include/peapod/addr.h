@@ -41,16 +41,16 @@ PEA_API bool pea_addr_equal(const pea_addr *a, const pea_addr *b);
 /* A loopback address (127.0.0.0/8, ::1, the IPv4-mapped ones) or a Unix one. Any thread. */
 PEA_API bool pea_addr_is_local(const pea_addr *addr);
 
-/* A range of IP addresses, by what they begin with. A value; bits behind the prefix are zero. IPv4-mapped IPv6 addresses are
- * IPv4 here. */
+/* A range of IP addresses, by what they begin with. A value; bits behind the prefix are zero. IPv4-mapped IPv6
+ * addresses are IPv4 here. */
 typedef struct pea_prefix {
     uint8_t family; /* PEA_ADDR_IPV4 or PEA_ADDR_IPV6; PEA_ADDR_NONE: no range */
     uint8_t bits;   /* at most 32 or 128 */
     uint8_t ip[16]; /* network order; IPv4 takes the first four bytes */
 } pea_prefix;
 
-/* Parses "10.0.0.0/8", "2001:db8::/32", or one address. Strict: what has bits set behind the prefix is refused, with what
- * was probably meant.
+/* Parses "10.0.0.0/8", "2001:db8::/32", or one address. Strict: what has bits set behind the prefix is refused, with
+ * what was probably meant.
  * PEA_OK | PEA_E_FORMAT with a sentence. `prefix` is written only on success. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_prefix_parse(pea_prefix *prefix, const char *text, pea_error *why);
 
@@ -62,8 +62,8 @@ PEA_API char *pea_prefix_format(const pea_prefix *prefix, char dst[PEA_PREFIX_TE
 /* Whether an address lies in it; its port does not matter. Any thread. */
 PEA_API bool pea_prefix_has(const pea_prefix *prefix, const pea_addr *addr);
 
-/* The range around an address, of bits4 or bits6 bits by its family. False: it is no IP address, and *prefix is no range.
- * Any thread. */
+/* The range around an address, of bits4 or bits6 bits by its family. False: it is no IP address, and *prefix is no
+ * range. Any thread. */
 PEA_API bool pea_prefix_of(pea_prefix *prefix, const pea_addr *addr, uint8_t bits4, uint8_t bits6);
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom a node wants to be connected to, where they may be found, and when to dial them again. No I/O and no clock: time is
- * passed in, dials are the caller's (pea_node_connect). One thread at a time.
+/* Whom a node wants to be connected to, where they may be found, and when to dial them again. No I/O and no clock: time
+ * is passed in, dials are the caller's (pea_node_connect). One thread at a time.
  *
- * The rhythm: at start and whenever pea_book_next_ms() has come, take entries by pea_book_due() and dial them; tell the book
- * what became of each dial and connection. */
+ * The rhythm: at start and whenever pea_book_next_ms() has come, take entries by pea_book_due() and dial them; tell the
+ * book what became of each dial and connection. */
 #ifndef PEAPOD_ADDRESS_BOOK_H
 #define PEAPOD_ADDRESS_BOOK_H
 
@@ -20,8 +20,8 @@ typedef struct pea_book_opts {
     size_t size;       /* set by PEA_BOOK */
     uint32_t first_ms; /* wait after the first failure; it doubles with each further one; 0: 500 */
     uint32_t most_ms;  /* the longest wait; 0: 60,000 */
-    uint32_t
-        steady_ms; /* a connection that ends sooner counts as one more failure, else failures are forgotten; 0: 10,000 */
+    /* a connection that ends sooner counts as one more failure, else failures are forgotten; 0: 10,000 */
+    uint32_t steady_ms;
     uint64_t seed; /* of the jitter, which takes away up to half of each wait; 0: from the system */
 } pea_book_opts;
 
@@ -39,9 +39,9 @@ PEA_API PEA_MUST_CHECK pea_err pea_book_new(pea_book **book, const pea_book_opts
 /* Frees it. NULL is allowed. */
 PEA_API void pea_book_free(pea_book *book);
 
-/* Adds a peer at an address. `peer` is who is expected there; NULL: anybody whom the policy allows. A peer that is in the
- * book already gets the address as one more place to look, and its entry is `*id`; an entry for anybody is always a new one.
- * A new entry is due at once. `id` may be NULL.
+/* Adds a peer at an address. `peer` is who is expected there; NULL: anybody whom the policy allows. A peer that is in
+ * the book already gets the address as one more place to look, and its entry is `*id`; an entry for anybody is always a
+ * new one. A new entry is due at once. `id` may be NULL.
  * PEA_OK | PEA_E_EXISTS (this peer at this address) | PEA_E_LIMIT (too many addresses) | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_book_add(pea_book *book, const pea_peer *peer, const pea_addr *addr, uint32_t *id,
                                             pea_error *why);
@@ -77,15 +77,15 @@ PEA_API int64_t pea_book_next_ms(const pea_book *book);
  * PEA_OK | PEA_E_NOT_FOUND */
 PEA_API PEA_MUST_CHECK pea_err pea_book_connected(pea_book *book, uint32_t id, int64_t mono_ms);
 
-/* The dial or handshake failed, or the connection ended; `peer` is whom the connection proved (PEA_PEER_NONE or NULL: nobody).
- * It waits, longer each time, and tries the entry's next address. Only a permanent REJECT of the expected peer stops it: what
- * a stranger at that address says does not count.
+/* The dial or handshake failed, or the connection ended; `peer` is whom the connection proved (PEA_PEER_NONE or NULL:
+ * nobody). It waits, longer each time, and tries the entry's next address. Only a permanent REJECT of the expected peer
+ * stops it: what a stranger at that address says does not count.
  * PEA_OK | PEA_E_NOT_FOUND */
 PEA_API PEA_MUST_CHECK pea_err pea_book_ended(pea_book *book, uint32_t id, int64_t mono_ms, const pea_peer *peer,
                                               const pea_reason *reason);
 
-/* Makes an entry due at once and forgets its failures: a stopped one goes on; one that is connected or being dialled is left
- * alone. PEA_OK | PEA_E_NOT_FOUND */
+/* Makes an entry due at once and forgets its failures: a stopped one goes on; one that is connected or being dialled is
+ * left alone. PEA_OK | PEA_E_NOT_FOUND */
 PEA_API PEA_MUST_CHECK pea_err pea_book_retry(pea_book *book, uint32_t id, int64_t mono_ms);
 
 /* Looks an entry up: by its id, or by the peer that is expected. PEA_OK | PEA_E_NOT_FOUND */

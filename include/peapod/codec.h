@@ -104,8 +104,8 @@ typedef struct pea_varint_opts {
         sizeof(pea_varint_opts), 0 \
     }
 
-/* The payload's length before it, as unsigned LEB128 in its shortest form: protobuf's delimited messages, libp2p's. `opts`
- * may be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
+/* The payload's length before it, as unsigned LEB128 in its shortest form: protobuf's delimited messages, libp2p's.
+ * `opts` may be NULL. PEA_OK | PEA_E_NOMEM | PEA_E_INVALID with a sentence. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_codec_varint(pea_codec **codec, const pea_varint_opts *opts, pea_error *why);
 
 #define PEA_DELIMITER_MAX 16u       /* bytes of a delimiter */

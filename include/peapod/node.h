@@ -106,9 +106,9 @@ typedef struct pea_listen_opts {
         sizeof(pea_listen_opts), NULL, NULL, 0, 0, 0, false, false \
     }
 
-/* Listens on a literal address (addr.h), any number of them; port 0 lets the system choose. A Unix socket's stale file is
- * not removed. "systemd:NAME" is the socket of that FileDescriptorName= which a service manager passed (sd_listen_fds(3));
- * NULL goes with opts->fd. `listener` may be NULL; it belongs to the node.
+/* Listens on a literal address (addr.h), any number of them; port 0 lets the system choose. A Unix socket's stale file
+ * is not removed. "systemd:NAME" is the socket of that FileDescriptorName= which a service manager passed
+ * (sd_listen_fds(3)); NULL goes with opts->fd. `listener` may be NULL; it belongs to the node.
  * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_INVALID (options that do not go together; no
  * socket that listens) | PEA_E_NOT_FOUND (systemd:) | PEA_E_UNSUPPORTED | PEA_E_STATE (shut down) | PEA_E_NOMEM |
  * PEA_E_FORKED */

@@ -51,7 +51,7 @@ PEA_API void pea_pipe_free(pea_pipe *pipe);
 
 typedef enum pea_event_type {
     PEA_EVENT_READY = 1, /* both sides accepted; once, before any message */
-    PEA_EVENT_MESSAGE,   /* `data`, `len`: good until the next call on this pipe */
+    PEA_EVENT_MESSAGE,   /* `data`, `len`: good until the next next(), feed() or free(): it may be sent, or answered */
     PEA_EVENT_DRAIN,     /* after PEA_E_QUEUE_FULL, what is queued fell below the low-water mark */
     PEA_EVENT_END,       /* the peer sends no more; only with half_close */
     PEA_EVENT_CLOSED     /* the end, once, and the last event: `reason`, good until pea_pipe_free() */
@@ -119,6 +119,11 @@ PEA_API void pea_pipe_abort(pea_pipe *pipe, pea_origin origin, pea_err err, cons
 
 /* Answers a wait. PEA_OK: call pea_pipe_next() | PEA_E_STALE (answered already, or not of this pipe) */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_resume(pea_pipe *pipe, pea_ticket ticket, pea_err verdict);
+
+/* Asks the policy again about a peer that was let in: after its rules changed, where no runtime does so. A refusal ends
+ * the connection, and tells the peer REVOKED or EXPIRED. pea_pipe_next() asks by itself before messages that came with
+ * bytes fed after the generation changed. Call pea_pipe_next() after it. */
+PEA_API void pea_pipe_judge(pea_pipe *pipe);
 
 /* Passes the time: wall_ms is what stages see. Deadlines are the driver's (conn.c has them all); mono_ms lets the
  * pipe date a partial message. */

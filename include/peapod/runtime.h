@@ -25,7 +25,8 @@ typedef struct pea_runtime pea_runtime;
 
 typedef struct pea_runtime_opts {
     size_t size; /* set by PEA_RUNTIME */
-    /* the caller's, and required: it must outlive the runtime and be run by the thread that uses it */
+    /* the caller's: it must outlive the runtime and be run by the thread that uses it. NULL: the runtime waits on a
+     * thread of its own, and its callbacks run inside pea_runtime_dispatch() */
     struct ev_loop *loop;
     /* bytes that all connections' buffers may hold before new connections are refused; 0: 1 GiB */
     uint64_t memory_limit;
@@ -56,6 +57,17 @@ PEA_API PEA_MUST_CHECK pea_err pea_runtime_new(pea_runtime **runtime, const pea_
 /* Frees a runtime whose nodes are all freed.
  * PEA_OK | PEA_E_STATE: nodes are left, nothing was done | PEA_E_FORKED. NULL is allowed. On the loop's thread. */
 PEA_API pea_err pea_runtime_free(pea_runtime *runtime);
+
+/* ---- Without a libev loop of the caller's (.loop = NULL) ---- */
+
+/* A descriptor that is readable while pea_runtime_dispatch() has something to do: for poll, epoll, libuv, glib. Only
+ * wait on it; it belongs to the runtime. -1: the runtime has a loop of the caller's. Any thread. */
+PEA_API int pea_runtime_event_fd(const pea_runtime *runtime);
+
+/* Runs the callbacks that are due, and does not block. The thread that calls it is the runtime's loop thread:
+ * pea_node_* and pea_conn_* are called on it only, inside of callbacks or outside, and always on the same one.
+ * PEA_OK | PEA_E_STATE (the runtime has a loop of the caller's; or inside of a callback) | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_runtime_dispatch(pea_runtime *runtime);
 
 /* Bytes of buffers in use by connections now. On the loop's thread. */
 PEA_API uint64_t pea_runtime_memory(const pea_runtime *runtime);

@@ -91,8 +91,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_stage_binding(const pea_stage_env *env, uint8
  * PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight);
 
-/* What stands behind the key of the peer that this stage asks about next: copied, and shown to the policy whenever it is
- * asked about that peer. Only what was verified may be said here. NULL takes it back. PEA_OK | PEA_E_NOMEM */
+/* What stands behind the key of the peer that this stage asks about next: copied, and shown to the policy whenever it
+ * is asked about that peer. Only what was verified may be said here. NULL takes it back. PEA_OK | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch);
 
 /* A ticket for this stage's own wait: take it, hand it to whoever will answer, return PEA_WAIT. The same until it is

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shapes of a mesh: which of n nodes dials which. For test networks, simulations and fixed meshes; the same seed makes the
- * same mesh everywhere. */
+/* Shapes of a mesh: which of n nodes dials which. For test networks, simulations and fixed meshes; the same seed makes
+ * the same mesh everywhere. */
 #ifndef PEAPOD_TOPOLOGY_H
 #define PEAPOD_TOPOLOGY_H
 
@@ -28,8 +28,8 @@ typedef struct pea_topology {
 } pea_topology;
 
 /* Calls dial(arg, from, to) for each connection of the shape over nodes 0 ... nodes - 1, until it returns an error.
- * PEA_OK | PEA_E_INVALID with a sentence: the shape cannot be made of so many nodes (of fewer than 2 none can) | PEA_E_NOMEM
- * | what dial() returned. Any thread. */
+ * PEA_OK | PEA_E_INVALID with a sentence: the shape cannot be made of so many nodes (of fewer than 2 none can) |
+ * PEA_E_NOMEM | what dial() returned. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_topology_each(const pea_topology *topology, size_t nodes,
                                                  pea_err (*dial)(void *arg, size_t from, size_t to), void *arg,
                                                  pea_error *why);
@@ -38,9 +38,10 @@ PEA_API PEA_MUST_CHECK pea_err pea_topology_each(const pea_topology *topology, s
 PEA_API size_t pea_topology_expected(const pea_topology *topology, size_t nodes);
 
 /* Lets the nodes dial each other where they listen (the first address of each). `peers` names who each node is, for the
- * dials' expectations; NULL: whoever the nodes' policies allow. The dials are begun when this returns: count on_connect of
- * either side against pea_topology_expected(). On the thread of the nodes.
- * PEA_OK | as pea_topology_each() | PEA_E_STATE: a node that is to be dialled does not listen | as pea_node_connect() */
+ * dials' expectations; NULL: whoever the nodes' policies allow. The dials are begun when this returns: count on_connect
+ * of either side against pea_topology_expected(). On the thread of the nodes.
+ * PEA_OK | as pea_topology_each() | PEA_E_STATE: a node that is to be dialled does not listen | as
+ * pea_node_connect() */
 PEA_API PEA_MUST_CHECK pea_err pea_topology_connect(const pea_topology *topology, pea_node *const *nodes, size_t n,
                                                     const pea_peer *peers, pea_error *why);
 

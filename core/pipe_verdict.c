@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: MIT */
+/* What the policy says of the peer: when a stage asks, once more at READY, and again of whoever was let in when the
+ * rules have changed. When it is asked of live connections that nobody reads from is the driver's affair (judge.c). */
+#include <string.h>
+
+#include "err_priv.h"
+#include "pipe_state_priv.h"
+
+/* Refuses for good. The sentence is for our own log: the peer is told DENIED at most, or that it was let in before. */
+static pea_err refuse(pea_pipe *p, const char *why)
+{
+    p->verdict->refused = true;
+    return pea_stage_fail(&p->env, PEA_E_REFUSED, why);
+}
+
+static pea_err refused_by_policy(pea_pipe *p, const pea_reason *why)
+{
+    p->verdict->expired = (why->code & ~PEA_CODE_PERMANENT) == PEA_CODE_EXPIRED;
+    return refuse(p, why->text[0] != '\0' ? why->text : "the policy does not admit this peer");
+}
+
+pea_err pea__verdict_fail(pea_pipe *p)
+{
+    uint16_t code = p->verdict->expired ? PEA_CODE_EXPIRED : p->phase == PEA__OPEN ? PEA_CODE_REVOKED : PEA_CODE_DENIED;
+    pea_reason reason = {.origin = PEA_BY_POLICY,
+                         .err = PEA_E_REFUSED,
+                         .code = (uint16_t)(code | PEA_CODE_PERMANENT),
+                         .stage = pea__pipe_stage_name(p)};
+    if (p->reason == NULL || p->reason->text[0] == '\0')
+        pea__reason_say(&reason, pea_err_text(PEA_E_REFUSED));
+    if (p->phase == PEA__OPEN)
+        pea__tx_cut(p); /* what was queued was meant for somebody who was trusted */
+    return pea__pipe_end(p, &reason, true);
+}
+
+/* ---- Waits ---- */
+
+pea_ticket pea__wait_open(pea_pipe *p)
+{
+    p->wait++;
+    p->answer = PEA_WAIT;
+    return (pea_ticket){p->runtime_id, p->conn_id, p->wait};
+}
+
+bool pea__policy_waits(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->asked && p->verdict->wait == p->wait;
+}
+
+bool pea__pipe_waits(const pea_pipe *p)
+{
+    if (p->answer != PEA_WAIT)
+        return false;
+    return p->phase == PEA__STAGES || ((p->phase == PEA__OPENING || p->phase == PEA__OPEN) && pea__policy_waits(p));
+}
+
+pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
+{
+    if (ticket.runtime != p->runtime_id || ticket.conn != p->conn_id || ticket.wait != p->wait ||
+        p->answer != PEA_WAIT || p->phase > PEA__OPEN || (p->phase == PEA__OPEN && !pea__policy_waits(p)))
+        return PEA_E_STALE;
+    p->answer = verdict == PEA_OK ? PEA_OK : verdict < 0 ? verdict : PEA_E_REFUSED;
+    p->stage_poked = true;
+    return PEA_OK;
+}
+
+/* ---- Asking the policy ---- */
+
+/* What this side dialled, for the policy. */
+static const char *dialled(const pea_pipe *p, char addr[PEA_ADDR_TEXT_BYTES])
+{
+    if (p->side != PEA_INITIATOR || (p->name == NULL && p->remote == NULL))
+        return NULL;
+    return p->name != NULL ? p->name : pea_addr_format(p->remote, addr);
+}
+
+/* What check() says of the peer. It is shown the peer as the stage knows it, without what an earlier rule gave it: a
+ * role does not outlive its rule. */
+static pea_err check(pea_pipe *p, pea__verdict *v, pea_ticket ticket, pea_reason *why)
+{
+    char addr[PEA_ADDR_TEXT_BYTES];
+    pea_candidate candidate = {.vouch = v->vouch,
+                               .from = p->remote,
+                               .dialled = dialled(p, addr),
+                               .wall_ms = p->wall_ms,
+                               .side = (pea_side)p->side,
+                               .proven = v->proving,
+                               .live = p->phase == PEA__OPEN,
+                               .ticket = ticket};
+    pea_peer peer = {.kind = v->peer.kind};
+    if (v->given != NULL)
+        peer = *v->given;
+    memcpy(peer.id, v->peer.id, sizeof peer.id);
+    *why = (pea_reason){.origin = PEA_BY_POLICY};
+    p->judging = true;
+    pea_err err = p->policy->ops->check(p->policy->self, &peer, &candidate, why);
+    p->judging = false;
+    if (err == PEA_OK || err == PEA_WAIT) {
+        memcpy(v->peer.name, peer.name, sizeof v->peer.name);
+        memcpy(v->peer.role, peer.role, sizeof v->peer.role);
+    }
+    return err;
+}
+
+/* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
+{
+    uint64_t now = pea__policy_generation(p->policy);
+    if (pea__policy_waits(p)) {
+        if (p->answer == PEA_WAIT)
+            return PEA_WAIT;
+        bool yes = p->answer == PEA_OK;
+        v->asked = false;
+        p->answer = PEA_MORE;
+        if (!yes)
+            return refuse(p, "the policy's late answer was no");
+        if (now == v->generation)
+            return PEA_OK;
+    }
+    v->generation = now;
+    v->asked = true;
+    pea_ticket ticket = pea__wait_open(p);
+    v->wait = ticket.wait;
+    pea_reason why;
+    pea_err err = check(p, v, ticket, &why);
+    if (err == PEA_WAIT)
+        return p->answer == PEA_WAIT ? PEA_WAIT : policy_ask(p, v); /* answered before check() returned */
+    v->asked = false;
+    p->answer = PEA_MORE;
+    return err == PEA_OK ? PEA_OK : refused_by_policy(p, &why);
+}
+
+/* The expectation, then the policy. */
+static pea_err judge(pea_pipe *p, pea__verdict *v)
+{
+    if (p->expect != NULL && !pea_peer_equal(p->expect, &v->peer))
+        return refuse(p, "the peer is not the one that was expected");
+    if (p->policy != NULL)
+        return policy_ask(p, v);
+    return p->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
+}
+
+/* ---- What stages say of the peer ---- */
+
+static bool need_verdict(pea_pipe *p)
+{
+    return p->verdict != NULL || (p->verdict = pea__alloc(sizeof *p->verdict)) != NULL;
+}
+
+void pea__verdict_free(pea_pipe *p)
+{
+    if (p->verdict != NULL) {
+        pea__free(p->verdict->vouch);
+        pea__free(p->verdict->given);
+    }
+    pea__free(p->verdict);
+    p->verdict = NULL;
+}
+
+/* A copy in one piece: the struct, its names, their texts. */
+static pea_vouch *copy_vouch(const pea_vouch *vouch)
+{
+    size_t size = sizeof *vouch + vouch->n_names * sizeof *vouch->names;
+    for (size_t i = 0; i < vouch->n_names; i++)
+        size += strlen(vouch->names[i].text) + 1;
+    pea_vouch *copy = pea__alloc(size);
+    if (copy == NULL)
+        return NULL;
+    pea_name *names = (pea_name *)(void *)(copy + 1);
+    char *text = (char *)(names + vouch->n_names);
+    for (size_t i = 0; i < vouch->n_names; i++) {
+        size_t len = strlen(vouch->names[i].text) + 1;
+        memcpy(text, vouch->names[i].text, len);
+        names[i] = (pea_name){vouch->names[i].kind, text};
+        text += len;
+    }
+    memcpy(copy->root, vouch->root, sizeof copy->root);
+    copy->names = names;
+    copy->n_names = vouch->n_names;
+    return copy;
+}
+
+pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch)
+{
+    pea_pipe *p = env->pipe;
+    pea_vouch *copy = vouch != NULL ? copy_vouch(vouch) : NULL;
+    if (!need_verdict(p) || (vouch != NULL && copy == NULL)) {
+        pea__free(copy);
+        return PEA_E_NOMEM;
+    }
+    pea__free(p->verdict->vouch);
+    p->verdict->vouch = copy;
+    return PEA_OK;
+}
+
+/* The question is about another peer than before. What the stage itself says of it beside its key is kept: the policy's
+ * word comes in its place, and may be taken back. */
+static pea_err about(pea__verdict *v, const pea_peer *peer)
+{
+    pea_peer *given = NULL;
+    if (peer->name[0] != '\0' || peer->role[0] != '\0') {
+        given = pea__alloc(sizeof *given);
+        if (given == NULL)
+            return PEA_E_NOMEM;
+        *given = *peer;
+    }
+    pea__free(v->given);
+    v->given = given;
+    v->peer = *peer;
+    v->asked = false;
+    v->proving = false;
+    return PEA_OK;
+}
+
+pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight)
+{
+    pea_pipe *p = env->pipe;
+    if (!need_verdict(p))
+        return PEA_E_NOMEM;
+    pea__verdict *v = p->verdict;
+    if (v->refused)
+        return PEA_E_REFUSED;
+    if (peer == NULL || peer->kind == PEA_PEER_NONE)
+        return refuse(p, "a stage asked about nobody");
+    if (v->proven && !pea_peer_equal(&v->peer, peer))
+        return refuse(p, "a later stage proved another peer than an earlier one");
+    if (!pea_peer_equal(&v->peer, peer) && about(v, peer) != PEA_OK)
+        return PEA_E_NOMEM;
+    v->proving = v->proving || sight == PEA_PROVEN;
+    pea_err err = judge(p, v);
+    if (err == PEA_OK && sight == PEA_PROVEN)
+        v->proven = true;
+    return err;
+}
+
+/* ---- At READY ---- */
+
+pea_err pea__verdict_due(pea_pipe *p)
+{
+    bool proven = p->verdict != NULL && p->verdict->proven;
+    if (proven || (p->chain->plain && p->expect == NULL))
+        return PEA_OK;
+    return pea_stage_fail(&p->env, PEA_E_REFUSED,
+                          p->expect != NULL ? "no stage proved that the peer is the expected one"
+                                            : "no stage proved who the peer is, and the chain is not plain");
+}
+
+/* A verdict of an older generation is asked for again. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+static pea_err verdict_confirm(pea_pipe *p)
+{
+    pea__verdict *v = p->verdict;
+    if (v == NULL)
+        return PEA_OK; /* a plain chain: nobody was named */
+    if (v->refused)
+        return PEA_E_REFUSED;
+    if (p->policy == NULL || (!v->asked && pea__policy_generation(p->policy) == v->generation))
+        return PEA_OK;
+    return policy_ask(p, v);
+}
+
+pea_err pea__verdict_settle(pea_pipe *p)
+{
+    pea_err err = verdict_confirm(p);
+    if (err == PEA_WAIT)
+        return PEA_MORE;
+    if (err != PEA_OK)
+        return pea__verdict_fail(p);
+    return p->phase == PEA__OPENING ? PEA_OK : PEA_AGAIN; /* the policy's own callback may have ended the pipe */
+}
+
+/* ---- Later ---- */
+
+/* Whether the policy has been asked about somebody, and may be asked again. */
+static bool may_change(const pea_pipe *p)
+{
+    const pea__verdict *v = p->verdict;
+    return p->policy != NULL && v != NULL && !v->refused && v->peer.kind != PEA_PEER_NONE && !p->judging;
+}
+
+/* Whether whoever is in may stay. `anyway`: asks though nothing seems to have changed. PEA_OK | PEA_WAIT | < 0: the
+ * pipe has ended */
+static pea_err judge_live(pea_pipe *p, bool anyway)
+{
+    pea__verdict *v = p->verdict;
+    if (!may_change(p) || (!anyway && !v->asked && pea__policy_generation(p->policy) == v->generation))
+        return PEA_OK;
+    pea_err err = policy_ask(p, v);
+    if (p->phase != PEA__OPEN)
+        return PEA_E_STATE; /* the policy's own callback has ended it */
+    if (err == PEA_OK || err == PEA_WAIT)
+        return err;
+    (void)pea__verdict_fail(p);
+    return err;
+}
+
+/* Whether whoever is on his way in may go on. A refusal ends it. Else all is settled at READY, which opens the wait
+ * where one is needed: a stage may be in the middle of one of its own. PEA_OK | < 0: the pipe has ended, or does so
+ * next */
+static pea_err judge_pending(pea_pipe *p, bool anyway)
+{
+    pea__verdict *v = p->verdict;
+    if (!may_change(p))
+        return PEA_OK;
+    uint64_t now = pea__policy_generation(p->policy);
+    if (!anyway && now == v->generation)
+        return PEA_OK;
+    uint8_t phase = p->phase;
+    bool waits = pea__policy_waits(p) && p->answer == PEA_WAIT;
+    pea_reason why;
+    pea_err err = check(p, v, (pea_ticket){p->runtime_id, p->conn_id, waits ? v->wait : 0}, &why);
+    if (p->phase != phase)
+        return PEA_E_STATE;
+    if (err == PEA_OK && !v->asked)
+        v->generation = now;
+    if (err == PEA_OK || err == PEA_WAIT)
+        return PEA_OK;
+    err = refused_by_policy(p, &why);
+    if (!waits || phase != PEA__STAGES) {
+        (void)pea__verdict_fail(p);
+        return err;
+    }
+    v->asked = false; /* the stage waits for just this: it may have a way to tell the peer */
+    p->answer = PEA_MORE;
+    p->stage_poked = true;
+    return err;
+}
+
+static pea_err judge_again(pea_pipe *p, bool anyway)
+{
+    if (p->phase == PEA__STAGES || p->phase == PEA__OPENING)
+        return judge_pending(p, anyway);
+    if (p->phase != PEA__OPEN)
+        return PEA_OK;
+    pea_err err = judge_live(p, anyway);
+    p->judge_due = p->judge_due || err == PEA_WAIT; /* no message passes before the answer */
+    return err;
+}
+
+pea_err pea__pipe_judge(pea_pipe *p)
+{
+    return judge_again(p, false);
+}
+
+void pea_pipe_judge(pea_pipe *p)
+{
+    (void)judge_again(p, true);
+}
+
+pea_err pea__verdict_keep(pea_pipe *p)
+{
+    pea_err err = judge_live(p, false);
+    p->judge_due = err == PEA_WAIT;
+    if (err == PEA_WAIT)
+        return PEA_MORE;
+    return err == PEA_OK ? PEA_OK : PEA_AGAIN;
+}
+
+void pea__pipe_revoke(pea_pipe *p, const char *why)
+{
+    if (p->phase != PEA__OPEN || p->verdict == NULL)
+        return;
+    (void)refuse(p, why);
+    (void)pea__verdict_fail(p);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* Sockets and clocks, for whoever drives a pipe: with libev or without. Listening is listen_socket.c's business. */
+#include "socket_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "err_priv.h"
+
+static pea_err option(int fd, int level, int name, const char *what, pea_error *why)
+{
+    int on = 1;
+    return setsockopt(fd, level, name, &on, sizeof on) == 0 ? PEA_OK : pea__error_sys(why, errno, what);
+}
+
+pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return pea__error_sys(why, errno, "fcntl");
+#ifdef SO_NOSIGPIPE
+    pea_err quiet = option(fd, SOL_SOCKET, SO_NOSIGPIPE, "SO_NOSIGPIPE", why);
+    if (quiet != PEA_OK)
+        return quiet;
+#endif
+    if (addr->family == PEA_ADDR_UNIX)
+        return PEA_OK;
+    return option(fd, IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY",
+                  why); /* what is sent together is written together already */
+}
+
+pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *why)
+{
+    struct sockaddr_storage to;
+    socklen_t len = pea__addr_to_socket(addr, &to);
+    *fd = socket(to.ss_family, PEA__STREAM, 0);
+    if (*fd < 0)
+        return pea__error_sys(why, errno, "socket");
+    pea_err err = pea__socket_ready(*fd, addr, why);
+    if (err != PEA_OK) {
+        close(*fd);
+        return err;
+    }
+    *result = connect(*fd, (const struct sockaddr *)&to, len) == 0 ? 0 : errno;
+    if (*result == EINTR)
+        *result = EINPROGRESS; /* it goes on by itself */
+    return PEA_OK;
+}
+
+int pea__socket_dialled(int fd)
+{
+    int sys = 0;
+    socklen_t len = sizeof sys;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &sys, &len) == 0 ? sys : errno;
+}
+
+bool pea__would_block(int sys)
+{
+#if EAGAIN != EWOULDBLOCK
+    if (sys == EWOULDBLOCK)
+        return true;
+#endif
+    return sys == EAGAIN;
+}
+
+static int64_t clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+int64_t pea__now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+int64_t pea__wall_ms(void)
+{
+    return clock_ms(CLOCK_REALTIME);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* What core asks of the system's sockets and clocks in more than one place, without any loop. */
+#ifndef PEAPOD_SOCKET_PRIV_H
+#define PEAPOD_SOCKET_PRIV_H
+
+#include "addr_priv.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE instead: see pea__socket_ready() */
+#endif
+
+/* Sets CLOEXEC and NONBLOCK, and no delay on TCP. PEA_OK | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why);
+
+/* A new socket that begins to connect. `*result` is what connect() said: 0, EINPROGRESS or an error. PEA_OK |
+ * PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *why);
+
+/* How a dial in progress went, once the socket is writable: 0 or an error. */
+int pea__socket_dialled(int fd);
+
+/* Whether this errno of recv() or send() only says "later". */
+bool pea__would_block(int sys);
+
+/* Milliseconds: monotonic, and since 1970. */
+int64_t pea__now_ms(void);
+int64_t pea__wall_ms(void);
+
+#endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Long-term key pairs as reference-counted objects whose secret half lies in guarded memory, and what persons and
- * networks are shown of keys. Key files are keyfile.c's business. */
+ * networks are shown of keys. Key files are keyfile.c's business, what is in a certificate
+ * tls/identity_certificate.c's. */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +12,15 @@
 
 struct pea_identity {
     atomic_uint refs;
-    uint8_t public_key[PEA_KEY_BYTES];
-    uint8_t *secret; /* guarded */
+    pea_peer_kind kind;       /* PEA_PEER_NOISE or PEA_PEER_SPKI */
+    uint8_t id[PEA_ID_BYTES]; /* the X25519 public key, or the hash of the certificate's */
+    uint8_t *secret;          /* guarded: X25519's 32 bytes, or the DER of the certificate's private key */
+    size_t secret_len;
+    pea_span *chain; /* of a certificate: one allocation with the DERs behind it */
+    size_t n_chain;
 };
+
+_Static_assert(PEA_KEY_BYTES == PEA_ID_BYTES, "a Noise id is the public key");
 
 uint8_t *pea__guard(const uint8_t *secret, size_t len)
 {
@@ -33,12 +40,48 @@ void pea__unguard(uint8_t *guarded)
 
 const uint8_t *pea__identity_secret(const pea_identity *identity)
 {
-    return identity->secret;
+    return identity->kind == PEA_PEER_NOISE ? identity->secret : NULL;
 }
 
 const uint8_t *pea__identity_public(const pea_identity *identity)
 {
-    return identity->public_key;
+    return identity->kind == PEA_PEER_NOISE ? identity->id : NULL;
+}
+
+bool pea__identity_is_certificate(const pea_identity *identity)
+{
+    return identity->kind == PEA_PEER_SPKI;
+}
+
+size_t pea__identity_chain(const pea_identity *identity, const pea_span **chain)
+{
+    *chain = identity->chain;
+    return identity->n_chain;
+}
+
+pea_span pea__identity_key(const pea_identity *identity)
+{
+    return identity->kind == PEA_PEER_SPKI ? (pea_span){identity->secret, identity->secret_len} : (pea_span){NULL, 0};
+}
+
+/* With one reference, without a chain. PEA_OK | PEA_E_NOMEM */
+static pea_err identity_new(pea_identity **identity, pea_peer_kind kind, const uint8_t id[PEA_ID_BYTES],
+                            pea_span secret, pea_error *why)
+{
+    pea_identity *fresh = pea__alloc(sizeof *fresh);
+    if (fresh == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    atomic_init(&fresh->refs, 1);
+    fresh->kind = kind;
+    memcpy(fresh->id, id, PEA_ID_BYTES);
+    fresh->secret_len = secret.len;
+    fresh->secret = pea__guard(secret.data, secret.len);
+    if (fresh->secret == NULL) {
+        pea__free(fresh);
+        return pea__error(why, PEA_E_NOMEM, "no guarded memory for a secret key");
+    }
+    *identity = fresh;
+    return PEA_OK;
 }
 
 pea_err pea_identity_from_secret(pea_identity **identity, const uint8_t secret[PEA_KEY_BYTES], pea_error *why)
@@ -48,20 +91,34 @@ pea_err pea_identity_from_secret(pea_identity **identity, const uint8_t secret[P
         return err;
     if (sodium_is_zero(secret, PEA_KEY_BYTES))
         return pea__error(why, PEA_E_INVALID, "this is no secret key: it is all zero");
-    pea_identity *fresh = pea__alloc(sizeof *fresh);
-    if (fresh == NULL)
-        return pea__error(why, PEA_E_NOMEM, NULL);
-    atomic_init(&fresh->refs, 1);
-    if (pea__x25519_public(fresh->public_key, secret) != PEA_OK) {
-        pea__free(fresh);
+    uint8_t public_key[PEA_KEY_BYTES];
+    if (pea__x25519_public(public_key, secret) != PEA_OK)
         return pea__error(why, PEA_E_INVALID, "this is no secret key: its public key would be zero");
+    return identity_new(identity, PEA_PEER_NOISE, public_key, (pea_span){secret, PEA_KEY_BYTES}, why);
+}
+
+pea_err pea__identity_from_certificate(pea_identity **identity, const uint8_t id[PEA_ID_BYTES], const pea_span *chain,
+                                       size_t n, pea_span key, pea_error *why)
+{
+    size_t size = n * sizeof *chain;
+    for (size_t i = 0; i < n; i++)
+        size += chain[i].len;
+    pea_span *copies = pea__alloc(size);
+    if (copies == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    uint8_t *at = (uint8_t *)(copies + n);
+    for (size_t i = 0; i < n; i++) {
+        memcpy(at, chain[i].data, chain[i].len);
+        copies[i] = (pea_span){at, chain[i].len};
+        at += chain[i].len;
     }
-    fresh->secret = pea__guard(secret, PEA_KEY_BYTES);
-    if (fresh->secret == NULL) {
-        pea__free(fresh);
-        return pea__error(why, PEA_E_NOMEM, "no guarded memory for a secret key");
+    pea_err err = identity_new(identity, PEA_PEER_SPKI, id, key, why);
+    if (err != PEA_OK) {
+        pea__free(copies);
+        return err;
     }
-    *identity = fresh;
+    (*identity)->chain = copies;
+    (*identity)->n_chain = n;
     return PEA_OK;
 }
 
@@ -100,13 +157,14 @@ void pea_identity_unref(pea_identity *identity)
     if (identity == NULL || atomic_fetch_sub_explicit(&identity->refs, 1, memory_order_acq_rel) != 1)
         return;
     pea__unguard(identity->secret);
+    pea__free(identity->chain);
     pea__free(identity);
 }
 
 void pea_identity_peer(const pea_identity *identity, pea_peer *peer)
 {
-    *peer = (pea_peer){.kind = PEA_PEER_NOISE};
-    memcpy(peer->id, identity->public_key, PEA_ID_BYTES);
+    *peer = (pea_peer){.kind = identity->kind};
+    memcpy(peer->id, identity->id, PEA_ID_BYTES);
 }
 
 char *pea_peer_fingerprint(const pea_peer *peer, char dst[PEA_FINGERPRINT_BYTES])

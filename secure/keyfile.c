@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Secret keys as text and as files: PKCS#8 PEM with an X25519 key (RFC 8410), or the base64 line of `wg genkey`. The
- * forms are matched exactly, no general parser of PEM or DER is here. Files that others could read or change are
- * refused, and none is ever overwritten. */
+ * forms are matched exactly, no general parser of PEM or DER is here. No branch and no index depends on the letters of
+ * a key: tests/secrets/ holds it to that. Files that others could read or change are refused, and none is ever
+ * overwritten. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -27,6 +28,7 @@ static const uint8_t der_prefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0
 
 #define DER_BYTES (sizeof der_prefix + PEA_KEY_BYTES)
 #define DER_MAX (PEA__KEY_TEXT_MAX / 4 * 3)
+#define LINE_LETTERS 44u /* of 32 bytes in base64, one of padding included */
 
 /* Other algorithms' identifiers, so that an error can name what somebody took for an X25519 key. */
 static const struct {
@@ -68,18 +70,39 @@ static const char *find(const char *from, const char *end, const char *what)
     return NULL;
 }
 
-static bool der_contains(const uint8_t *der, size_t der_len, const uint8_t *what, size_t len)
+/* Whether one of them is zero, without a branch on any. */
+static bool has_zero(const char *text, size_t len)
 {
-    for (size_t i = 0; i + len <= der_len && i < 2 * DER_BYTES; i++)
-        if (memcmp(der + i, what, len) == 0)
-            return true;
-    return false;
+    uint8_t seen = 0;
+    for (size_t i = 0; i < len; i++)
+        seen |= (uint8_t)(((uint8_t)text[i] - 1u) >> 8); /* 0 alone wraps */
+    return !sodium_is_zero(&seen, 1);
+}
+
+/* Behind the tag and the length of a SEQUENCE, or the whole of a primitive: `*at` moves on. false: there is none. */
+static bool der_enter(const uint8_t *der, size_t len, size_t *at, uint8_t tag)
+{
+    if (len - *at < 2 || der[*at] != tag)
+        return false;
+    size_t size = der[*at + 1], more = size > 0x80 ? size - 0x80 : 0; /* a long length has so many bytes of its own */
+    *at += 2 + (tag == 0x30 ? more : size);
+    return more <= 4 && *at <= len;
+}
+
+/* Where PKCS#8 (RFC 5208) names the algorithm: SEQUENCE { INTEGER version, SEQUENCE { OID. The key lies behind it, and
+ * of that nothing is looked at. len: there is none. */
+static size_t der_algorithm(const uint8_t *der, size_t len)
+{
+    size_t at = 0;
+    return der_enter(der, len, &at, 0x30) && der_enter(der, len, &at, 0x02) && der_enter(der, len, &at, 0x30) ? at
+                                                                                                              : len;
 }
 
 static pea_err der_error(pea_error *why, const uint8_t *der, size_t len)
 {
+    size_t at = der_algorithm(der, len);
     for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
-        if (der_contains(der, len, algorithms[i].oid, algorithms[i].len))
+        if (len - at >= algorithms[i].len && memcmp(der + at, algorithms[i].oid, algorithms[i].len) == 0)
             return pea__errorf(why, PEA_E_UNSUPPORTED,
                                "this is %s key, and X25519 is needed: openssl genpkey -algorithm X25519",
                                algorithms[i].name);
@@ -137,6 +160,13 @@ static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
     return read_der(secret, text, body, body_end, why);
 }
 
+static pea_err neither_error(pea_error *why, const char *text, const char *at)
+{
+    return text_error(why, PEA_E_FORMAT, text, at,
+                      "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
+}
+
+/* Exactly the letters in [at, end). */
 static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end,
                            pea_error *why)
 {
@@ -147,8 +177,7 @@ static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, cons
     int bad =
         sodium_base642bin(key, sizeof key, at, (size_t)(end - at), NULL, &len, &stop, sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end || len != sizeof key)
-        err = text_error(why, PEA_E_FORMAT, text, at,
-                         "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
+        err = neither_error(why, text, at);
     else
         memcpy(secret, key, sizeof key);
     sodium_memzero(key, sizeof key);
@@ -160,17 +189,21 @@ pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_
     const char *at = text, *end = text + len;
     if (len > PEA__KEY_TEXT_MAX)
         return pea__error(why, PEA_E_FORMAT, "this is no key: it is longer than 4,096 bytes");
-    if (len > 0 && memchr(text, '\0', len) != NULL) /* libsodium's base64 would skip them */
+    if (has_zero(text, len)) /* libsodium's base64 would skip them */
         return pea__error(why, PEA_E_FORMAT, "this is no key: there are zero bytes in it");
-    while (at < end && is_space(*at))
-        at++;
-    while (end > at && is_space(end[-1]))
+    while (end > at && is_space(end[-1])) /* stops at a dash or at padding: neither is the key's */
         end--;
     if (at == end)
         return pea__error(why, PEA_E_FORMAT, "there is no key in it: it is empty");
+    /* A line of base64 is known by its end: its first letter must not be looked at. */
+    const char *line = (size_t)(end - at) >= LINE_LETTERS && end[-1] == '=' ? end - LINE_LETTERS : end;
+    while (at < line && is_space(*at))
+        at++;
+    if (at == line && line < end)
+        return read_base64(secret, text, at, end, why);
     if ((size_t)(end - at) > strlen(BEGIN) && memcmp(at, BEGIN, strlen(BEGIN)) == 0)
         return read_pem(secret, text, at, end, why);
-    return read_base64(secret, text, at, end, why);
+    return neither_error(why, text, at);
 }
 
 size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES])
@@ -180,19 +213,27 @@ size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY
     memcpy(der, der_prefix, sizeof der_prefix);
     memcpy(der + sizeof der_prefix, secret, PEA_KEY_BYTES);
     sodium_bin2base64(base64, sizeof base64, der, sizeof der, sodium_base64_VARIANT_ORIGINAL);
-    int len = snprintf(pem, PEA__PEM_BYTES, BEGIN "PRIVATE KEY" DASHES "\n%s\n" END "\n", base64);
+    /* Every length is known: printf() would look for the end of the letters among them. */
+    static const char before[] = BEGIN "PRIVATE KEY" DASHES "\n", after[] = "\n" END "\n";
+    const size_t letters = sizeof base64 - 1;
+    _Static_assert(sizeof before - 1 + sizeof base64 - 1 + sizeof after <= PEA__PEM_BYTES, "a PEM has room");
+    memcpy(pem, before, sizeof before - 1);
+    memcpy(pem + sizeof before - 1, base64, letters);
+    memcpy(pem + sizeof before - 1 + letters, after, sizeof after);
     sodium_memzero(der, sizeof der);
     sodium_memzero(base64, sizeof base64);
-    return (size_t)len;
+    return sizeof before - 1 + letters + sizeof after - 1;
 }
 
 /* ---- Reading a file ---- */
 
 /* What fstat() said of the open file: who owns it, and who else may touch it. */
-static pea_err check_file(const struct stat *st, const char *path, pea_error *why)
+static pea_err check_file(const struct stat *st, const char *path, bool secret, pea_error *why)
 {
     if (!S_ISREG(st->st_mode))
         return pea__errorf(why, PEA_E_PERMISSION, "%s: not a regular file", path);
+    if (!secret)
+        return PEA_OK;
     if (st->st_uid != geteuid() && st->st_uid != 0)
         return pea__errorf(why, PEA_E_PERMISSION, "%s: belongs to user %lu, neither to us nor to root: chown it", path,
                            (unsigned long)st->st_uid);
@@ -221,8 +262,7 @@ static pea_err read_all(int fd, const char *path, char *text, size_t room, size_
     return PEA_OK;
 }
 
-/* Puts the path before a sentence about a file's content. */
-static void name_file(pea_error *why, const char *path)
+void pea__name_file(pea_error *why, const char *path)
 {
     char sentence[PEA_ERROR_TEXT_BYTES];
     if (why == NULL)
@@ -231,33 +271,53 @@ static void name_file(pea_error *why, const char *path)
     (void)snprintf(why->text, sizeof why->text, "%.120s: %.130s", path, sentence);
 }
 
-pea_err pea_identity_load(pea_identity **identity, const char *path, pea_error *why)
+/* O_NONBLOCK: the path may name a FIFO, which would have us wait for a writer before we can see what it is. */
+static pea_err open_file(int *fd, struct stat *st, const char *path, pea_error *why)
+{
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (*fd >= 0 && fstat(*fd, st) == 0)
+        return PEA_OK;
+    pea_err err = pea__error_sys(why, errno, path);
+    if (*fd >= 0)
+        (void)close(*fd);
+    return err;
+}
+
+pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, bool secret, pea_error *why)
 {
     struct stat st;
-    char *text = NULL;
-    size_t len = 0;
+    int fd;
+    char *fresh = NULL;
     pea_err err = pea__secure_init(why);
+    if (err == PEA_OK)
+        err = open_file(&fd, &st, path, why);
     if (err != PEA_OK)
         return err;
-    /* O_NONBLOCK: the path may name a FIFO, which would have us wait for a writer before we can see what it is. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0)
-        return pea__error_sys(why, errno, path);
-    if (fstat(fd, &st) != 0)
-        err = pea__error_sys(why, errno, path);
-    else
-        err = check_file(&st, path, why);
-    if (err == PEA_OK && (text = sodium_malloc(PEA__KEY_TEXT_MAX + 1)) == NULL)
-        err = pea__error(why, PEA_E_NOMEM, "no guarded memory for a secret key");
+    err = check_file(&st, path, secret, why);
+    if (err == PEA_OK && (fresh = sodium_malloc(max + 1)) == NULL)
+        err = pea__error(why, PEA_E_NOMEM, "no guarded memory to read a file into");
     if (err == PEA_OK)
-        err = read_all(fd, path, text, PEA__KEY_TEXT_MAX + 1, &len, why);
-    if (err == PEA_OK) {
-        err = pea_identity_parse(identity, text, len, why);
-        if (err != PEA_OK)
-            name_file(why, path);
-    }
-    sodium_free(text); /* wipes */
+        err = read_all(fd, path, fresh, max + 1, len, why);
     (void)close(fd);
+    if (err != PEA_OK) {
+        sodium_free(fresh); /* wipes */
+        return err;
+    }
+    *text = fresh;
+    return PEA_OK;
+}
+
+pea_err pea_identity_load(pea_identity **identity, const char *path, pea_error *why)
+{
+    char *text;
+    size_t len;
+    pea_err err = pea__file_slurp(&text, &len, path, PEA__KEY_TEXT_MAX, true, why);
+    if (err != PEA_OK)
+        return err;
+    err = pea_identity_parse(identity, text, len, why);
+    if (err != PEA_OK)
+        pea__name_file(why, path);
+    sodium_free(text); /* wipes */
     return err;
 }
 
@@ -322,6 +382,8 @@ static pea_err write_file(const char *path, const char *temporary, const char *t
 pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
 {
     char pem[PEA__PEM_BYTES];
+    if (pea__identity_is_certificate(identity))
+        return pea__error(why, PEA_E_UNSUPPORTED, "this identity is a certificate: keep the files that it came from");
     size_t room = strlen(path) + 16;
     char *temporary = pea__alloc(room);
     if (temporary == NULL)

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "peapod/identity.h"
+#include "peapod/trust.h"
 
 /* Readies libsodium. Any thread, any number of times. PEA_OK | PEA_E_UNSUPPORTED: it finds no randomness */
 PEA_MUST_CHECK pea_err pea__secure_init(pea_error *why);
@@ -40,8 +41,41 @@ void pea__unguard(uint8_t *guarded);
 
 /* ---- Identities ---- */
 
+/* Of an X25519 key pair; a certificate has neither. */
 const uint8_t *pea__identity_secret(const pea_identity *identity); /* PEA_KEY_BYTES, guarded */
 const uint8_t *pea__identity_public(const pea_identity *identity); /* PEA_KEY_BYTES */
+
+/* A certificate and its key, rather than an X25519 key pair. */
+bool pea__identity_is_certificate(const pea_identity *identity);
+
+/* The DERs of a certificate's chain, leaf first, and their number; of another identity none. Good as long as it. */
+size_t pea__identity_chain(const pea_identity *identity, const pea_span **chain);
+
+/* The certificate's private key, DER as mbedtls_pk_parse_key() takes it, in the clear, guarded; empty where there is
+ * none. */
+pea_span pea__identity_key(const pea_identity *identity);
+
+/* An identity of parts that were checked: the id of chain[0], copies of the chain and of the key.
+ * PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__identity_from_certificate(pea_identity **identity, const uint8_t id[PEA_ID_BYTES],
+                                                      const pea_span *chain, size_t n, pea_span key, pea_error *why);
+
+/* ---- Roots: what trust and TLS know of each other ---- */
+
+/* Calls each(arg, der, id) for every certificate in `text` (PEM, any number; or DER, one), id being the SHA-256 of its
+ * SubjectPublicKeyInfo; stops at the first call that does not return PEA_OK.
+ * PEA_OK | PEA_E_FORMAT with a sentence (none in it, or one that is broken) | PEA_E_UNSUPPORTED (built without TLS) |
+ * PEA_E_NOMEM | what each() returned. In tls/certificate.c. */
+PEA_MUST_CHECK pea_err pea__certificates_each(pea_span text,
+                                              pea_err (*each)(void *arg, pea_span der, const uint8_t id[PEA_ID_BYTES]),
+                                              void *arg, pea_error *why);
+
+/* A number that changes when the roots that `ca:` rules name change. Any thread. In trust.c. */
+uint64_t pea__trust_roots_version(pea_trust *trust);
+
+/* Appends these roots to `out`, each as u32 big-endian length and DER, and says of which version they are.
+ * PEA_OK | PEA_E_NOMEM. Any thread. In trust.c. */
+PEA_MUST_CHECK pea_err pea__trust_roots(pea_trust *trust, pea_buf *out, uint64_t *version);
 
 /* ---- Key files: their text ---- */
 
@@ -54,5 +88,16 @@ PEA_MUST_CHECK pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const ch
 
 /* Writes PKCS#8 PEM, terminated, and returns its length. The caller wipes it. */
 size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES]);
+
+/* ---- Key files: the files ---- */
+
+/* Reads a regular file into guarded memory that sodium_free() wipes and frees; one that holds a secret only if its
+ * owner and mode are as pea_identity_load() wants them. A file longer than `max` gives max + 1 bytes.
+ * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, bool secret,
+                                       pea_error *why);
+
+/* Puts the path before a sentence about a file's content. */
+void pea__name_file(pea_error *why, const char *path);
 
 #endif

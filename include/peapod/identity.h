@@ -12,7 +12,8 @@ extern "C" {
 
 #define PEA_KEY_BYTES 32
 
-/* An X25519 key pair in guarded memory. Immutable, reference-counted, any thread. */
+/* A long-term key in guarded memory: an X25519 key pair for Noise, or for TLS a certificate with its private key
+ * (tls.h). Immutable, reference-counted, any thread. */
 typedef struct pea_identity pea_identity;
 
 /* A new random key pair. PEA_OK | PEA_E_NOMEM */
@@ -37,7 +38,7 @@ PEA_API PEA_MUST_CHECK pea_err pea_identity_load(pea_identity **identity, const 
 
 /* Writes PKCS#8 PEM to a new file of mode 0600: all of it or nothing, synced to the disk. An existing file is never
  * overwritten.
- * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM */
+ * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM | PEA_E_UNSUPPORTED (a certificate: its files are there already) */
 PEA_API PEA_MUST_CHECK pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why);
 
 /* One more reference; returns identity. */
@@ -46,7 +47,8 @@ PEA_API pea_identity *pea_identity_ref(pea_identity *identity);
 /* One less; the last one wipes and frees. NULL is allowed. */
 PEA_API void pea_identity_unref(pea_identity *identity);
 
-/* Who we are to others: kind PEA_PEER_NOISE, the public key. pea_peer_format() gives "noise:BASE64". */
+/* Who we are to others: kind PEA_PEER_NOISE, the public key, as pea_peer_format() writes it "noise:BASE64"; or of a
+ * certificate PEA_PEER_SPKI, "spki:sha256:HEX". */
 PEA_API void pea_identity_peer(const pea_identity *identity, pea_peer *peer);
 
 #define PEA_FINGERPRINT_BYTES 64

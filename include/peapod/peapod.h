@@ -20,6 +20,8 @@
 #include "peapod/policy.h"
 #include "peapod/runtime.h"
 #include "peapod/stage.h"
+#include "peapod/sync.h"
+#include "peapod/tls.h"
 #include "peapod/topology.h"
 #include "peapod/transform.h"
 #include "peapod/trust.h"

@@ -23,6 +23,8 @@ static pea_err check_keys(const pea__protocol *protocol, pea_side side, const pe
         return pea__error(why, PEA_E_INVALID, "side is neither PEA_INITIATOR nor PEA_RESPONDER");
     if (o->identity == NULL && pea__protocol_needs_static(protocol, side))
         return pea__error(why, PEA_E_INVALID, "this Noise pattern needs an identity: see pea_identity_load()");
+    if (o->identity != NULL && pea__identity_is_certificate(o->identity))
+        return pea__error(why, PEA_E_INVALID, "this identity is a certificate, for TLS: Noise needs an X25519 key");
     if (o->psk == NULL && protocol->psks != 0)
         return pea__error(why, PEA_E_INVALID, "this Noise pattern needs a psk of 32 bytes");
     if (o->psk != NULL && protocol->psks == 0)

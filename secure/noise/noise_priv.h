@@ -46,6 +46,13 @@ PEA_MUST_CHECK pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_
 PEA_MUST_CHECK pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
                                                   pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
 
+/* The same by mbedTLS, in a build with TLS: where there is no libcrypto either. */
+bool pea__mbedtls_gcm_available(void);
+PEA_MUST_CHECK pea_err pea__mbedtls_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
+                                                pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
+PEA_MUST_CHECK pea_err pea__mbedtls_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
+                                                pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
+
 size_t pea__hash_len(pea__hash_id hash); /* HASHLEN: 32 or 64 */
 
 /* HASH() of all parts, one after another. The hash must be available. */

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* TLS 1.3 and 1.2 (RFC 8446, RFC 5246) by mbedTLS: certificates as identities, and what a chain's TLS stage is told.
+ * In a library that was built without TLS all of it is there, and returns PEA_E_UNSUPPORTED. */
+#ifndef PEAPOD_TLS_H
+#define PEAPOD_TLS_H
+
+#include "peapod/identity.h"
+#include "peapod/trust.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PEA_ALPN_NATIVE "peapod/1" /* what native chains agree on */
+
+/* ---- Certificates as identities ---- */
+
+/* Asked for the passphrase of an encrypted private key: writes at most `size` bytes to `dst` and returns how many; 0:
+ * there is none. What it wrote is wiped after use. */
+typedef size_t (*pea_passphrase_fn)(void *arg, char *dst, size_t size);
+
+/* An identity for TLS from two files: the certificate, leaf first and then the intermediate ones, and its private
+ * key (elliptic curve P-256, P-384 or P-521, or RSA of 2,048 bits and more); each PEM or DER. The key file's owner
+ * and mode are checked as in pea_identity_load(). `ask` may be NULL: an encrypted key is an error then.
+ * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT (names the file and what is wrong in it) | PEA_E_INVALID (the
+ * key is not the certificate's, or too weak; the passphrase is wrong) | PEA_E_UNSUPPORTED | PEA_E_NOMEM. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_load_certificate(pea_identity **identity, const char *certificate_file,
+                                                             const char *key_file, pea_passphrase_fn ask, void *arg,
+                                                             pea_error *why);
+
+/* The same from memory; the caller wipes its copy of the key. */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_parse_certificate(pea_identity **identity, pea_span certificate,
+                                                              pea_span key, pea_passphrase_fn ask, void *arg,
+                                                              pea_error *why);
+
+/* Who the holder of a certificate (PEM or DER; of several the first) is to others: kind PEA_PEER_SPKI, the SHA-256
+ * of its SubjectPublicKeyInfo. Says nothing of whether it is valid.
+ * PEA_OK | PEA_E_FORMAT | PEA_E_UNSUPPORTED | PEA_E_NOMEM. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_peer_from_certificate(pea_peer *peer, pea_span certificate, pea_error *why);
+
+/* ---- The stage ---- */
+
+typedef enum pea_tls_version {
+    PEA_TLS_ANY = 0, /* the best that both sides have: 1.3 and 1.2 with mbedTLS 3.6.6 and newer; else see docs/tls.md */
+    PEA_TLS_1_2 = 0x0303,
+    PEA_TLS_1_3 = 0x0304
+} pea_tls_version;
+
+typedef struct pea_tls_opts {
+    size_t size;            /* set by PEA_TLS */
+    pea_identity *identity; /* our certificate and key; referenced. Required but of an initiator with server_only */
+    /* Roots that verify certificates, in any of two ways. A peer whose certificate no root verifies is known by its
+     * public key alone, and must be let in by that: its certificate then stands alone, self-signed or not. */
+    pea_trust *trust; /* the roots that its `ca:` rules name, as they change; referenced; NULL: none */
+    pea_span roots;   /* certificates, PEM (any number) or DER (one); copied; empty: none */
+    /* versions to speak; PEA_TLS_ANY: the library's choice. PEA_E_UNSUPPORTED where the build has it not */
+    pea_tls_version lowest, highest;
+    /* protocols (RFC 7301) by preference, NULL at the end; copied. One must be agreed on. NULL: none is asked for.
+     * Foreign modes only: native chains agree on PEA_ALPN_NATIVE */
+    const char *const *alpn;
+    /* Only the responder shows a certificate: its chain must say pea_chain_plain(), and its policy is not asked.
+     * Default: both do. */
+    bool server_only;
+} pea_tls_opts;
+
+#define PEA_TLS(...) (&(pea_tls_opts){.size = sizeof(pea_tls_opts), __VA_ARGS__})
+#define PEA_TLS_INIT                                                                       \
+    {                                                                                      \
+        sizeof(pea_tls_opts), NULL, NULL, {NULL, 0}, PEA_TLS_ANY, PEA_TLS_ANY, NULL, false \
+    }
+
+/* The library that speaks TLS here and the versions that it speaks with us, "mbedTLS 3.6.6: TLS 1.3, 1.2"; "none" in a
+ * build without TLS. Static. Any thread. */
+PEA_API const char *pea_tls_library(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

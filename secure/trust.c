@@ -1,45 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom to trust, by public key: rules for single ids, an explicit "anybody", and a callback for the rest. Deny wins,
- * and who is not named is refused. The trust and its policy are one object with one count of references. Files of rules
- * are not read here. */
-#include <pthread.h>
-#include <stdatomic.h>
+/* Whom to trust: rules by calls, rules from files, an explicit "anybody", keys that were met before, and a callback for
+ * the rest. Deny wins, and who is not named is refused. The trust and its policy are one object with one count of
+ * references. How rules are written and read is the business of trust_rule.c, trust_file.c and trust_reload.c. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#include "buf_priv.h"
 #include "err_priv.h"
-#include "peapod/trust.h"
-#include "secure_priv.h"
-
-typedef struct rule {
-    pea_peer peer; /* name and role are what an allowed peer is given */
-    bool allowed, denied;
-} rule;
-
-typedef struct watcher {
-    void (*changed)(void *arg);
-    void *arg;
-} watcher;
-
-struct pea_trust {
-    pea_policy *policy; /* its references are ours; its destroy() is what frees us */
-    atomic_uint_fast64_t generation;
-
-    pthread_mutex_t lock; /* rules, any, ask: held for look-ups and changes, never while foreign code runs */
-    rule **rules;         /* sorted by kind and id */
-    size_t n_rules, rules_room;
-    bool any;
-    pea_trust_fn ask;
-    void *ask_arg;
-
-    pthread_mutex_t watch_lock; /* held while watchers are told, so that none is told after it stopped watching */
-    watcher *watchers;
-    size_t n_watchers, watchers_room;
-};
+#include "rules_priv.h"
 
 /* Tells nodes that live connections must be judged again. */
-static void rules_changed(pea_trust *t)
+void pea__trust_changed(pea_trust *t)
 {
     (void)pthread_mutex_lock(&t->watch_lock);
     for (size_t i = 0; i < t->n_watchers; i++)
@@ -58,10 +29,10 @@ static int compare(const pea_peer *a, const pea_peer *b)
 /* Where the rule of this peer is or belongs. */
 static size_t lower_bound(const pea_trust *t, const pea_peer *peer)
 {
-    size_t from = 0, to = t->n_rules;
+    size_t from = 0, to = t->n_keys;
     while (from < to) {
         size_t middle = from + (to - from) / 2;
-        if (compare(&t->rules[middle]->peer, peer) < 0)
+        if (compare(&t->keys[middle]->peer, peer) < 0)
             from = middle + 1;
         else
             to = middle;
@@ -69,10 +40,10 @@ static size_t lower_bound(const pea_trust *t, const pea_peer *peer)
     return from;
 }
 
-static rule *find_rule(const pea_trust *t, const pea_peer *peer)
+static pea__key_rule *find_rule(const pea_trust *t, const pea_peer *peer)
 {
     size_t i = lower_bound(t, peer);
-    return i < t->n_rules && compare(&t->rules[i]->peer, peer) == 0 ? t->rules[i] : NULL;
+    return i < t->n_keys && compare(&t->keys[i]->peer, peer) == 0 ? t->keys[i] : NULL;
 }
 
 /* Room for one more element of an array that doubles; NULL: no memory, and the array is as before. */
@@ -88,24 +59,24 @@ static void *grow(void *array, size_t n, size_t *room, size_t element)
 }
 
 /* The rule of this peer, made if there is none; NULL: no memory. */
-static rule *need_rule(pea_trust *t, const pea_peer *peer)
+static pea__key_rule *need_rule(pea_trust *t, const pea_peer *peer)
 {
-    rule *found = find_rule(t, peer);
+    pea__key_rule *found = find_rule(t, peer);
     if (found != NULL)
         return found;
-    rule **rules = grow(t->rules, t->n_rules, &t->rules_room, sizeof *rules);
+    pea__key_rule **rules = grow(t->keys, t->n_keys, &t->keys_room, sizeof(pea__key_rule *));
     if (rules == NULL)
         return NULL;
-    t->rules = rules;
-    rule *fresh = pea__alloc(sizeof *fresh);
+    t->keys = rules;
+    pea__key_rule *fresh = pea__alloc(sizeof *fresh);
     if (fresh == NULL)
         return NULL;
     fresh->peer.kind = peer->kind;
     memcpy(fresh->peer.id, peer->id, sizeof fresh->peer.id);
     size_t at = lower_bound(t, peer);
-    memmove(rules + at + 1, rules + at, (t->n_rules - at) * sizeof *rules);
+    memmove(rules + at + 1, rules + at, (t->n_keys - at) * sizeof(pea__key_rule *));
     rules[at] = fresh;
-    t->n_rules++;
+    t->n_keys++;
     return fresh;
 }
 
@@ -118,32 +89,135 @@ static pea_err refuse(pea_reason *why, const char *text)
     return PEA_E_REFUSED;
 }
 
+static int64_t wall_clock_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* What the rules say of a candidate. */
+typedef struct answer {
+    bool denied, allowed;
+    bool late;          /* a rule names it, and it was only the time */
+    bool place;         /* a rule names it, for other places */
+    const pea__rule *r; /* that allows it; NULL: one by call, which filled in name and role */
+    const char *name;   /* by which a root vouches for it */
+} answer;
+
+/* A rule that denies somebody in some place denies him as well where nobody knows the place. */
+static bool denies(const pea__rule *r, const pea_candidate *c, int64_t now)
+{
+    const char *name;
+    pea__match match = pea__rule_match(r, c, now, &name);
+    return r->deny && (match == PEA__YES || (match == PEA__ANOTHER_PLACE && c->from == NULL));
+}
+
+static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int64_t now)
+{
+    const char *name;
+    a->denied = a->denied || denies(r, c, now);
+    if (r->deny || (a->allowed && (a->r == NULL || a->r->line <= r->line)))
+        return;
+    pea__match match = pea__rule_match(r, c, now, &name);
+    a->late = a->late || match == PEA__ANOTHER_TIME;
+    a->place = a->place || match == PEA__ANOTHER_PLACE;
+    if (match != PEA__YES)
+        return;
+    a->allowed = true;
+    a->r = r;
+    a->name = name;
+}
+
+/* Of one set the first line that matches counts; an earlier set goes before a later one. */
+static void consider_all(answer *a, const pea__rules *rules, const pea_peer *peer, const pea_candidate *c, int64_t now)
+{
+    if (rules == NULL)
+        return;
+    answer here = {.allowed = false};
+    for (const pea__rule *r = pea__rules_find(rules, peer); r != NULL; r = r->next)
+        consider(&here, r, c, now);
+    for (size_t i = 0; c->vouch != NULL && i < rules->n_by_name; i++)
+        consider(&here, rules->by_name[i], c, now);
+    a->denied = a->denied || here.denied;
+    a->late = a->late || here.late;
+    a->place = a->place || here.place;
+    if (!a->allowed && here.allowed) {
+        a->allowed = true;
+        a->r = here.r;
+        a->name = here.name;
+    }
+}
+
+/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's. */
+static void give(pea_peer *peer, const answer *a)
+{
+    if (a->r == NULL)
+        return;
+    const char *name = a->r->named ? a->r->peer.name : a->name != NULL ? a->name : "";
+    memset(peer->name, 0, sizeof peer->name);
+    if (strlen(name) < sizeof peer->name)
+        memcpy(peer->name, name, strlen(name));
+    memcpy(peer->role, a->r->peer.role, sizeof peer->role);
+}
+
+/* What the rules say; with the lock. */
+static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate *c, int64_t now)
+{
+    const pea__key_rule *key = find_rule(t, peer);
+    answer a = {.denied = key != NULL && key->denied, .allowed = key != NULL && key->allowed};
+    if (a.allowed && !a.denied) {
+        memcpy(peer->name, key->peer.name, sizeof peer->name);
+        memcpy(peer->role, key->peer.role, sizeof peer->role);
+    }
+    consider_all(&a, t->added, peer, c, now);
+    for (const pea__trust_source *s = t->sources; s != NULL; s = s->next)
+        consider_all(&a, s->rules, peer, c, now);
+    if (a.allowed && !a.denied)
+        give(peer, &a);
+    return a;
+}
+
+/* Whom a dial of ours met may be known from before, or be new. */
+static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, pea_reason *why)
+{
+    char text[PEA_TEXT_MAX + 1];
+    pea_err err = pea__known_peers_check(t->known, c->dialled, peer, c->proven, text, sizeof text);
+    if (err == PEA_OK)
+        return PEA_OK;
+    pea__trust_say(t, PEA_LOG_ERROR, text);
+    return refuse(why, text);
+}
+
 static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
 {
     pea_trust *t = self;
     if (peer->kind == PEA_PEER_NONE)
         return refuse(why, "nobody proved a key");
+    int64_t now = candidate->wall_ms != 0 ? candidate->wall_ms : wall_clock_ms();
     (void)pthread_mutex_lock(&t->lock);
-    const rule *r = find_rule(t, peer);
-    bool denied = r != NULL && r->denied;
-    bool allowed = !denied && ((r != NULL && r->allowed) || t->any);
-    if (allowed && r != NULL && r->allowed) {
-        memcpy(peer->name, r->peer.name, sizeof peer->name);
-        memcpy(peer->role, r->peer.role, sizeof peer->role);
-    }
+    answer a = ask_rules(t, peer, candidate, now);
+    bool any = t->any;
     pea_trust_fn ask = t->ask;
     void *ask_arg = t->ask_arg;
+    bool met = t->known != NULL && candidate->side == PEA_INITIATOR && candidate->dialled != NULL;
     (void)pthread_mutex_unlock(&t->lock);
-    if (denied)
-        return refuse(why, "a rule denies this key");
-    if (allowed)
+    if (a.denied)
+        return refuse(why, "a rule denies this peer");
+    if (a.allowed || any)
         return PEA_OK;
+    if (met)
+        return ask_known(t, peer, candidate, why);
+    if (ask == NULL && a.late && why != NULL)
+        why->code = PEA_CODE_EXPIRED;
     if (ask == NULL)
-        return refuse(why, "no rule names this key");
+        return refuse(why, a.late    ? "the rule that names this peer does not hold at this time"
+                           : a.place ? "the rule that names this peer is for other addresses"
+                                     : "no rule names this peer");
     pea_err err = ask(ask_arg, peer, candidate);
     if (err == PEA_OK || err == PEA_WAIT)
         return err;
-    return refuse(why, "the application refused this key");
+    return refuse(why, "the application refused this peer");
 }
 
 static uint64_t trust_generation(void *self)
@@ -158,12 +232,12 @@ static pea_err trust_watch(void *self, void (*changed)(void *arg), void *arg)
     pea_err err = PEA_OK;
     (void)pthread_mutex_lock(&t->watch_lock);
     if (changed != NULL) {
-        watcher *watchers = grow(t->watchers, t->n_watchers, &t->watchers_room, sizeof *watchers);
+        pea__watcher *watchers = grow(t->watchers, t->n_watchers, &t->watchers_room, sizeof *watchers);
         if (watchers == NULL) {
             err = PEA_E_NOMEM;
         } else {
             t->watchers = watchers;
-            watchers[t->n_watchers++] = (watcher){changed, arg};
+            watchers[t->n_watchers++] = (pea__watcher){changed, arg};
         }
     } else {
         size_t kept = 0;
@@ -179,10 +253,14 @@ static pea_err trust_watch(void *self, void (*changed)(void *arg), void *arg)
 static void trust_destroy(void *self)
 {
     pea_trust *t = self;
-    for (size_t i = 0; i < t->n_rules; i++)
-        pea__free(t->rules[i]);
-    pea__free(t->rules);
+    for (size_t i = 0; i < t->n_keys; i++)
+        pea__free(t->keys[i]);
+    pea__free(t->keys);
     pea__free(t->watchers);
+    pea__rules_free(t->added);
+    pea__trust_sources_free(t);
+    pea__known_peers_free(t->known);
+    (void)pthread_mutex_destroy(&t->reload_lock);
     (void)pthread_mutex_destroy(&t->lock);
     (void)pthread_mutex_destroy(&t->watch_lock);
     pea__free(t);
@@ -193,6 +271,7 @@ static const pea_policy_ops trust_ops = {
     .name = "trust",
     .check = trust_check,
     .generation = trust_generation,
+    .tick = pea__trust_tick,
     .watch = trust_watch,
     .destroy = trust_destroy,
 };
@@ -233,7 +312,7 @@ pea_err pea_trust_allow(pea_trust *trust, const pea_peer *peer, const char *name
     if (err != PEA_OK)
         return err;
     (void)pthread_mutex_lock(&trust->lock);
-    rule *r = need_rule(trust, peer);
+    pea__key_rule *r = need_rule(trust, peer);
     if (r != NULL) {
         r->allowed = true;
         set_text(r->peer.name, sizeof r->peer.name, name);
@@ -243,7 +322,7 @@ pea_err pea_trust_allow(pea_trust *trust, const pea_peer *peer, const char *name
     (void)pthread_mutex_unlock(&trust->lock);
     if (r == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    rules_changed(trust);
+    pea__trust_changed(trust);
     return PEA_OK;
 }
 
@@ -253,7 +332,7 @@ pea_err pea_trust_deny(pea_trust *trust, const pea_peer *peer, pea_error *why)
     if (err != PEA_OK)
         return err;
     (void)pthread_mutex_lock(&trust->lock);
-    rule *r = need_rule(trust, peer);
+    pea__key_rule *r = need_rule(trust, peer);
     if (r != NULL) {
         r->denied = true;
         atomic_fetch_add(&trust->generation, 1);
@@ -261,25 +340,25 @@ pea_err pea_trust_deny(pea_trust *trust, const pea_peer *peer, pea_error *why)
     (void)pthread_mutex_unlock(&trust->lock);
     if (r == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    rules_changed(trust);
+    pea__trust_changed(trust);
     return PEA_OK;
 }
 
 pea_err pea_trust_forget(pea_trust *trust, const pea_peer *peer)
 {
     (void)pthread_mutex_lock(&trust->lock);
-    rule *r = find_rule(trust, peer);
+    pea__key_rule *r = find_rule(trust, peer);
     if (r != NULL) {
         size_t at = lower_bound(trust, peer);
-        trust->n_rules--;
-        memmove(trust->rules + at, trust->rules + at + 1, (trust->n_rules - at) * sizeof(rule *));
+        trust->n_keys--;
+        memmove(trust->keys + at, trust->keys + at + 1, (trust->n_keys - at) * sizeof(pea__key_rule *));
         pea__free(r);
         atomic_fetch_add(&trust->generation, 1);
     }
     (void)pthread_mutex_unlock(&trust->lock);
     if (r == NULL)
         return PEA_E_NOT_FOUND;
-    rules_changed(trust);
+    pea__trust_changed(trust);
     return PEA_OK;
 }
 
@@ -289,7 +368,7 @@ void pea_trust_any(pea_trust *trust)
     trust->any = true;
     atomic_fetch_add(&trust->generation, 1);
     (void)pthread_mutex_unlock(&trust->lock);
-    rules_changed(trust);
+    pea__trust_changed(trust);
 }
 
 void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg)
@@ -299,7 +378,134 @@ void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg)
     trust->ask_arg = arg;
     atomic_fetch_add(&trust->generation, 1);
     (void)pthread_mutex_unlock(&trust->lock);
-    rules_changed(trust);
+    pea__trust_changed(trust);
+}
+
+/* ---- Rules as lines ---- */
+
+/* Every change of a set of lines: the roots may be others, and so may the next moment at which somebody expires. With
+ * the lock. */
+static void lines_changed(pea_trust *t)
+{
+    t->edge_ms = INT64_MIN; /* the next tick finds it */
+    atomic_fetch_add(&t->roots_version, 1);
+    atomic_fetch_add(&t->generation, 1);
+}
+
+static bool same_roots(const pea__rules *a, const pea__rules *b)
+{
+    size_t n = a != NULL ? a->roots.len : 0, m = b != NULL ? b->roots.len : 0;
+    return n == m && (n == 0 || memcmp(a->roots.data, b->roots.data, n) == 0);
+}
+
+void pea__trust_swap(pea_trust *t, pea__trust_source *source, pea__rules *rules)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    pea__rules *old = source->rules;
+    source->rules = rules;
+    if (!same_roots(old, rules))
+        atomic_fetch_add(&t->roots_version, 1);
+    atomic_fetch_add(&t->generation, 1);
+    t->edge_ms = INT64_MIN;
+    if (old == NULL) {
+        pea__trust_source **end = &t->sources;
+        while (*end != NULL)
+            end = &(*end)->next;
+        *end = source;
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    pea__rules_free(old);
+    pea__trust_changed(t);
+}
+
+pea_err pea_trust_add(pea_trust *trust, const char *line, pea_error *why)
+{
+    pea_buf roots = {0};
+    pea__rule *rule = NULL;
+    if (strchr(line, '\n') != NULL)
+        return pea__error(why, PEA_E_FORMAT, "this is more than one line");
+    pea_err err = pea__rule_parse(&rule, line, strlen(line), "", &roots, why);
+    if (err != PEA_OK) {
+        pea_buf_free(&roots);
+        return err;
+    }
+    (void)pthread_mutex_lock(&trust->lock);
+    if (trust->added == NULL)
+        trust->added = pea__rules_new();
+    err = trust->added != NULL ? pea_buf_append(&trust->added->roots, roots.data, roots.len) : PEA_E_NOMEM;
+    if (err == PEA_OK) {
+        rule->line = (uint32_t)trust->added->n + 1;
+        err = pea__rules_add(trust->added, rule);
+    }
+    if (err == PEA_OK)
+        lines_changed(trust);
+    (void)pthread_mutex_unlock(&trust->lock);
+    pea_buf_free(&roots);
+    if (err != PEA_OK) {
+        pea__rule_free(rule);
+        return pea__error(why, err, NULL);
+    }
+    pea__trust_changed(trust);
+    return PEA_OK;
+}
+
+uint64_t pea__trust_roots_version(pea_trust *trust)
+{
+    return atomic_load(&trust->roots_version);
+}
+
+pea_err pea__trust_roots(pea_trust *trust, pea_buf *out, uint64_t *version)
+{
+    pea_err err = PEA_OK;
+    (void)pthread_mutex_lock(&trust->lock);
+    *version = atomic_load(&trust->roots_version);
+    if (trust->added != NULL)
+        err = pea_buf_append(out, trust->added->roots.data, trust->added->roots.len);
+    for (const pea__trust_source *s = trust->sources; s != NULL && err == PEA_OK; s = s->next)
+        err = pea_buf_append(out, s->rules->roots.data, s->rules->roots.len);
+    (void)pthread_mutex_unlock(&trust->lock);
+    return err;
+}
+
+/* ---- Known peers, and the log ---- */
+
+pea_err pea_trust_first_use(pea_trust *trust, const char *path, pea_error *why)
+{
+    pea__known_peers *known;
+    pea_err err = pea__known_peers_open(&known, path, why);
+    if (err != PEA_OK)
+        return err;
+    (void)pthread_mutex_lock(&trust->lock);
+    bool first = trust->known == NULL;
+    if (first) {
+        trust->known = known;
+        atomic_fetch_add(&trust->generation, 1);
+    }
+    (void)pthread_mutex_unlock(&trust->lock);
+    if (!first) {
+        pea__known_peers_free(known);
+        return pea__error(why, PEA_E_EXISTS, "this trust has a file of known peers already");
+    }
+    pea__trust_changed(trust);
+    return PEA_OK;
+}
+
+void pea_trust_log(pea_trust *trust, pea_log_fn log, void *arg)
+{
+    (void)pthread_mutex_lock(&trust->lock);
+    trust->log = log;
+    trust->log_arg = arg;
+    (void)pthread_mutex_unlock(&trust->lock);
+}
+
+void pea__trust_say(pea_trust *t, pea_log_level level, const char *text)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    pea_log_fn log = t->log;
+    void *arg = t->log_arg;
+    (void)pthread_mutex_unlock(&t->lock);
+    if (log != NULL)
+        log(&(pea_log_line){.level = level, .text = text}, arg);
 }
 
 /* ---- The object ---- */
@@ -313,15 +519,21 @@ pea_err pea_trust_new(pea_trust **trust)
     if (t == NULL)
         return PEA_E_NOMEM;
     atomic_init(&t->generation, 1);
+    atomic_init(&t->roots_version, 0);
+    t->edge_ms = INT64_MAX;
     if (pthread_mutex_init(&t->lock, NULL) != 0)
         goto no_lock;
     if (pthread_mutex_init(&t->watch_lock, NULL) != 0)
         goto no_watch_lock;
+    if (pthread_mutex_init(&t->reload_lock, NULL) != 0)
+        goto no_reload_lock;
     err = pea_policy_new(&t->policy, &trust_ops, t);
     if (err == PEA_OK) {
         *trust = t;
         return PEA_OK;
     }
+    (void)pthread_mutex_destroy(&t->reload_lock);
+no_reload_lock:
     (void)pthread_mutex_destroy(&t->watch_lock);
 no_watch_lock:
     (void)pthread_mutex_destroy(&t->lock);

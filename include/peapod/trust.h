@@ -3,6 +3,7 @@
 #ifndef PEAPOD_TRUST_H
 #define PEAPOD_TRUST_H
 
+#include "peapod/log.h"
 #include "peapod/policy.h"
 
 #ifdef __cplusplus
@@ -10,8 +11,8 @@ extern "C" {
 #endif
 
 /* Rules that say who may connect. Any thread may change and ask them at any time; every change counts the policy's
- * generation up. A change is for handshakes: a connection that is READY lives on, in this version; end it yourself,
- * by pea_node_find_peer() and pea_conn_close(). */
+ * generation up. Live connections and pending handshakes that the rules no longer allow are ended: after the change
+ * returned, no message of such a peer is handed out that was not already on its way to on_message. */
 typedef struct pea_trust pea_trust;
 
 /* An empty trust: nobody. PEA_OK | PEA_E_NOMEM */
@@ -47,6 +48,43 @@ typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_candidate *
 /* NULL takes it away. After it returned, the earlier one is not taken up again; a call on another thread that had
  * taken it up may still run. */
 PEA_API void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg);
+
+/* ---- Rules in files: docs/trust.md ---- */
+
+/* Adds one rule, written as a line of an authorized_peers file: "spki:sha256:HEX name=db
+ * not-after=2027-01-01T00:00:00Z". Relative names of files in it are relative to the working directory.
+ * PEA_OK | PEA_E_FORMAT with column and sentence | as the root's file (PEA_E_SYS, PEA_E_UNSUPPORTED) | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_add(pea_trust *trust, const char *line, pea_error *why);
+
+/* Takes the rules of an authorized_peers file, and takes them anew whenever the file changes: the runtime of a node
+ * with this policy looks, and waits until the file is at rest. A new file that is empty, cut short or wrong changes
+ * nothing and is logged: the last good rules stay. Rules by calls are beside them and stay as they are; so may several
+ * files be loaded. The open file must be a regular one, owned by us or root, and writable by nobody else.
+ * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT with line, column and sentence | PEA_E_EXISTS (loaded already) |
+ * PEA_E_UNSUPPORTED (`ca:` in a build without TLS) | PEA_E_NOMEM. After an error the rules are as before. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_load(pea_trust *trust, const char *path, pea_error *why);
+
+/* Reads all loaded files now, changed or not. PEA_OK | as pea_trust_load() for the first that is wrong: its last good
+ * rules stay, those of the others are taken. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_reload(pea_trust *trust, pea_error *why);
+
+/* Reads a file as pea_trust_load() does, and calls found() for everything that is wrong in it, and (level
+ * PEA_LOG_WARNING) for what is allowed and hardly meant: a rule that an earlier one makes idle, one that has expired.
+ * Returns PEA_OK if it could be loaded, else the first error. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_lint(const char *path,
+                                              void (*found)(void *arg, pea_log_level level, const pea_error *what),
+                                              void *arg);
+
+/* Trust on first use, for outbound dials: a peer that no rule names and that this side dialled is let in when its name
+ * (else its address) was never dialled before, and remembered in the file at `path` (made if missing, mode 0600); from
+ * then on only the same key answers to that name. A changed key is refused and logged as an error. deny rules and
+ * expectations hold all the same. The file: lines of name and key.
+ * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT | PEA_E_EXISTS (there is one already) | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_first_use(pea_trust *trust, const char *path, pea_error *why);
+
+/* Where this trust says what nobody called it for: a file taken anew, a file left alone and why, a changed key. Called
+ * on whatever thread finds it out. NULL: nowhere. */
+PEA_API void pea_trust_log(pea_trust *trust, pea_log_fn log, void *arg);
 
 /* The policy of these rules, for PEA_NODE and PEA_PIPE. It belongs to the trust and lives as long; who keeps it takes
  * a reference. Never NULL. */

@@ -21,7 +21,9 @@ typedef struct chain_ends {
 typedef enum chain_flags {
     CHAIN_AUTHENTIC = 1, /* whatever is changed on the way, from the first byte on, is found */
     CHAIN_END = 2,       /* the end is authenticated: a cut is PEA_E_TRUNCATED, never less */
-    CHAIN_RAW = 4        /* messages have no boundaries */
+    CHAIN_RAW = 4,       /* messages have no boundaries */
+    /* no two conversations are equally long, since signatures are not: the last bytes of what is heard are not tried */
+    CHAIN_VARIES = 8
 } chain_flags;
 
 typedef struct chain_case {
@@ -30,6 +32,7 @@ typedef struct chain_case {
     const void *arg;
     unsigned flags;
     unsigned stride; /* of cases that try every byte: 0 and 1 are every one */
+    unsigned splits; /* the same for split_at_every_byte, which needs no more than a conversation each; 0: stride */
 } chain_case;
 
 /* Runs the suite over `n` chains; returns the number of failed cases, as main() does. */
@@ -37,6 +40,9 @@ int chain_suite(const char *name, const chain_case *cases, size_t n);
 
 extern const chain_case toy_chains[];
 extern const size_t n_toy_chains;
+
+extern const chain_case tls_chains[];
+extern const size_t n_tls_chains;
 
 extern const chain_case noise_chains[];
 extern const size_t n_noise_chains;

@@ -166,22 +166,22 @@ static void build(chain_ends *ends, const void *arg)
 
 /* Every byte of one chain of each kind is tried, and every third of those that differ from it in little. */
 const chain_case noise_chains[] = {
-    {"noise", NOISE(.trust = EXPECT), NATIVE, 1},
-    {"noise: AESGCM, SHA256", NOISE(.protocol = "Noise_XX_25519_AESGCM_SHA256"), NATIVE, 3},
-    {"noise: psk3", NOISE(.protocol = "Noise_XXpsk3_25519_ChaChaPoly_SHA512", .trust = ANY), NATIVE, 3},
-    {"noise: judged later", NOISE(.trust = ASK_LATER), NATIVE, 3},
-    {"talk, noise", NOISE(.talk = true), NATIVE, 1},
-    {"noise, a login", NOISE(.login = true, .netstring = true), NATIVE, 3},
-    {"noise in xor", NOISE(.xor_before = true), NATIVE, 3},
-    {"xor in noise", NOISE(.xor_after = true), NATIVE, 3},
-    {"stream: noise", NOISE(.mode = PEA_STREAM), CHAIN_AUTHENTIC, 1},
+    {"noise", NOISE(.trust = EXPECT), NATIVE, 1, 0},
+    {"noise: AESGCM, SHA256", NOISE(.protocol = "Noise_XX_25519_AESGCM_SHA256"), NATIVE, 3, 0},
+    {"noise: psk3", NOISE(.protocol = "Noise_XXpsk3_25519_ChaChaPoly_SHA512", .trust = ANY), NATIVE, 3, 0},
+    {"noise: judged later", NOISE(.trust = ASK_LATER), NATIVE, 3, 0},
+    {"talk, noise", NOISE(.talk = true), NATIVE, 1, 0},
+    {"noise, a login", NOISE(.login = true, .netstring = true), NATIVE, 3, 0},
+    {"noise in xor", NOISE(.xor_before = true), NATIVE, 3, 0},
+    {"xor in noise", NOISE(.xor_after = true), NATIVE, 3, 0},
+    {"stream: noise", NOISE(.mode = PEA_STREAM), CHAIN_AUTHENTIC, 1, 0},
     {"stream: talk, AESGCM, a login, netstrings",
      NOISE(.protocol = "Noise_XX_25519_AESGCM_BLAKE2b", .mode = PEA_STREAM, .talk = true, .login = true,
            .netstring = true),
-     CHAIN_AUTHENTIC, 3},
-    {"records: noise", NOISE(.mode = PEA_RECORDS), CHAIN_AUTHENTIC, 1},
+     CHAIN_AUTHENTIC, 3, 0},
+    {"records: noise", NOISE(.mode = PEA_RECORDS), CHAIN_AUTHENTIC, 1, 0},
     {"records: AESGCM, psk3", NOISE(.protocol = "Noise_XXpsk3_25519_AESGCM_SHA256", .mode = PEA_RECORDS),
-     CHAIN_AUTHENTIC, 3},
+     CHAIN_AUTHENTIC, 3, 0},
 };
 
 const size_t n_noise_chains = sizeof noise_chains / sizeof noise_chains[0];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Addresses and peers as text. What is parsed is formatted to what parses to the same; what is refused has a
- * sentence and wrote nothing. */
+/* Addresses, ranges of them and peers as text. What is parsed is formatted to what parses to the same; what is refused
+ * has a sentence and wrote nothing. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,9 +37,27 @@ static void try_addr(const char *text)
         require(*c >= ' ' && *c <= '~');
     require(pea_addr_equal(&addr, &addr));
     (void)pea_addr_is_local(&addr);
+    pea_prefix around;
+    require(!pea_prefix_of(&around, &addr, 9, 77) || pea_prefix_has(&around, &addr));
     if (addr.family == PEA_ADDR_UNIX && strchr(out, '\\') != NULL)
         return; /* escaped for people: it is not meant to be parsed */
     require(pea_addr_parse(&again, out, &why) == PEA_OK && pea_addr_equal(&addr, &again));
+}
+
+static void try_prefix(const char *text)
+{
+    pea_prefix prefix, again;
+    pea_error why = {.code = PEA_OK};
+    char out[PEA_PREFIX_TEXT_BYTES];
+    pea_err err = pea_prefix_parse(&prefix, text, &why);
+    if (err != PEA_OK) {
+        check_refusal(err, &why);
+        return;
+    }
+    require(pea_prefix_format(&prefix, out) == out);
+    require(pea_prefix_parse(&again, out, &why) == PEA_OK && again.family == prefix.family &&
+            again.bits == prefix.bits);
+    require(memcmp(again.ip, prefix.ip, sizeof again.ip) == 0);
 }
 
 static void try_peer(const char *text)
@@ -70,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(text, data, size);
     text[size] = '\0';
     try_addr(text);
+    try_prefix(text);
     try_peer(text);
     free(text);
     return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a node listens: on and off, on several addresses, with the options of each, and on sockets that others have made. */
+/* Where a node listens: on and off, on several addresses, with the options of each, and on sockets that others have
+ * made. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -186,8 +187,8 @@ static void sockets_that_do_not_listen(void **state)
     assert_int_equal(close(stream) + close(datagram) + close(file) + close(good), 0); /* and nobody took them */
 }
 
-/* As a service manager says it: this process, so many descriptors from 3 on, and their names. Returns the socket that is
- * the last of them; those before it are whatever they are, and are called "other". */
+/* As a service manager says it: this process, so many descriptors from 3 on, and their names. Returns the socket that
+ * is the last of them; those before it are whatever they are, and are called "other". */
 static int pass(const char *name, char names[512])
 {
     char number[24];

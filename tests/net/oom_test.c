@@ -90,13 +90,16 @@ static void constructors(void **state)
     (void)state;
     net_setup(&n, PEA_NATIVE);
     net_node(&n.a, PEA_NODE(.name = "a"));
-    for (size_t nth = 0; nth < 3; nth++) {
-        faults_arm(nth);
-        pea_err err = pea_runtime_new(&runtime, PEA_RUNTIME(.loop = n.loop), &why);
-        if (faults_disarm())
-            check_err(err, PEA_E_NOMEM);
-        else
-            check_ok(pea_runtime_free(runtime));
+    for (size_t nth = 0; nth < 4; nth++) {
+        pea_err err;
+        for (int own = 0; own < 2; own++) {
+            faults_arm(nth);
+            err = pea_runtime_new(&runtime, PEA_RUNTIME(.loop = own ? NULL : n.loop), &why);
+            if (faults_disarm())
+                check_err(err, PEA_E_NOMEM);
+            else
+                check_ok(pea_runtime_free(runtime));
+        }
         faults_arm(nth);
         err = pea_node_new(&node, n.runtime, PEA_NODE(.chain = n.chain), &why);
         if (faults_disarm())

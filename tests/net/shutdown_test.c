@@ -77,7 +77,10 @@ static void shutdown_of_an_empty_node(void **state)
     net_node(&n->a, PEA_NODE(.name = "a"));
     check_ok(pea_node_shutdown(n->a.node, 5000, count_done, &done));
     assert_int_equal(done, 0);
-    ev_run(n->loop, 0); /* nothing keeps the loop alive, and it is done nevertheless */
+    if (ev_is_active(&n->events)) /* a runtime that is dispatched keeps the loop that watches it */
+        net_wait(n, done == 1);
+    else
+        ev_run(n->loop, 0); /* nothing keeps the loop alive, and it is done nevertheless */
     assert_int_equal(done, 1);
 }
 
@@ -326,12 +329,9 @@ static void options_and_addresses_are_checked(void **state)
     net *n = *state;
     pea_error why;
     pea_node *node;
-    pea_runtime *runtime;
     net_node(&n->a, PEA_NODE(.name = "a"));
     check_err(pea_node_new(&node, n->runtime, PEA_NODE(.name = "no chain"), &why), PEA_E_INVALID);
     assert_non_null(strstr(why.text, "chain"));
-    check_err(pea_runtime_new(&runtime, PEA_RUNTIME(.loop = NULL), &why), PEA_E_INVALID);
-    assert_non_null(strstr(why.text, "loop"));
     check_err(pea_node_connect(n->a.node, "localhost:1", NULL, NULL, &why), PEA_E_FORMAT);
     check_err(pea_node_listen(n->a.node, "localhost:1", NULL, NULL, &why), PEA_E_FORMAT);
     check_err(pea_node_listen(n->a.node, "192.0.2.1:0", NULL, NULL, &why), PEA_E_SYS); /* TEST-NET: not ours */

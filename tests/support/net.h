@@ -49,11 +49,13 @@ struct net {
     net_side a, b;
     ev_timer clock;
     bool late;
+    ev_io events;      /* of a runtime without this loop */
     unsigned warnings; /* log lines of level warning or worse */
     char warning[512]; /* the latest */
 };
 
-/* A loop, a runtime and a plain chain of this mode; then nodes: net_node() or net_pair(). */
+/* A loop, a runtime and a plain chain of this mode; then nodes: net_node() or net_pair(). With PEA_TEST_DISPATCH in the
+ * environment the runtime is made without the loop, which only watches its descriptor and dispatches. */
 void net_setup(net *n, pea_mode mode);
 void net_setup_runtime(net *n, pea_mode mode, pea_runtime_opts *opts);
 
@@ -87,6 +89,9 @@ void net_teardown(net *n);
 void net_clock_start(net *n);
 void net_clock_stop(net *n);
 void net_turn(net *n, const char *waiting_for, const char *file, int line);
+
+/* Does what is due now, and waits for nothing else. */
+void net_poll(net *n);
 
 /* ---- A peer without the library: plain blocking sockets, turned together with the loop ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The address book in a time of the test's own: what is due when, what stops it, and what a long random life leaves of it. */
+/* The address book in a time of the test's own: what is due when, what stops it, and what a long random life leaves of
+ * it. */
 #include <stdlib.h>
 
 #include "peapod/address_book.h"

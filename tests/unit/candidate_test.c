@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a policy is shown of a peer beside its key: who vouches for it, what was dialled, whether the key is proven. And
- * stages that negotiate by themselves: no greeting precedes them. Whether it draws the right conclusions is the policy's
- * business. */
+ * stages that negotiate by themselves: no greeting precedes them. Whether it draws the right conclusions is the
+ * policy's business. */
 #include <stdio.h>
 
 #include "peapod/chain.h"

@@ -217,11 +217,11 @@ static void test_aesgcm(void **state)
     check_aead(PEA__AESGCM);
 }
 
-static void test_libcrypto_gcm(void **state)
+typedef pea_err (*gcm_fn)(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *in,
+                          size_t len, uint8_t *out);
+
+static void check_gcm(gcm_fn encrypt, gcm_fn decrypt)
 {
-    (void)state;
-    if (!pea__libcrypto_gcm_available())
-        skip();
     /* The Galois/Counter Mode of Operation (McGrew, Viega), test case 16. */
     uint8_t k[32], nonce[12], plain[60], ad[20], want[76], got[76];
     from_hex(k, 32, "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
@@ -234,37 +234,54 @@ static void test_libcrypto_gcm(void **state)
              "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e639"
              "3ba7a0abcc9f66276fc6ece0f4e1768cddf"
              "8853bb2d551b");
-    check_ok(pea__libcrypto_gcm_encrypt(k, nonce, (pea_span){ad, sizeof ad}, plain, sizeof plain, got));
+    check_ok(encrypt(k, nonce, (pea_span){ad, sizeof ad}, plain, sizeof plain, got));
     check_bytes(got, sizeof got, want, sizeof want);
     memcpy(got, plain, sizeof plain); /* in place */
-    check_ok(pea__libcrypto_gcm_encrypt(k, nonce, (pea_span){ad, sizeof ad}, got, sizeof plain, got));
+    check_ok(encrypt(k, nonce, (pea_span){ad, sizeof ad}, got, sizeof plain, got));
     check_bytes(got, sizeof got, want, sizeof want);
-    check_ok(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got));
+    check_ok(decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got));
     check_bytes(got, sizeof plain, plain, sizeof plain);
     for (size_t bit = 0; bit < 8 * sizeof want; bit++) {
         static const uint8_t zeros[60];
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        check_err(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got),
-                  PEA_E_CRYPTO);
+        check_err(decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got), PEA_E_CRYPTO);
         check_bytes(got, sizeof plain, zeros, sizeof zeros); /* what was decrypted before the tag was known is gone */
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    check_ok(pea__libcrypto_gcm_encrypt(k, nonce, (pea_span){NULL, 0}, NULL, 0, got));
-    check_ok(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){NULL, 0}, got, 16, got + 16));
-    check_err(pea__libcrypto_gcm_decrypt(k, nonce, (pea_span){NULL, 0}, got, 15, got + 16), PEA_E_CRYPTO);
+    check_ok(encrypt(k, nonce, (pea_span){NULL, 0}, NULL, 0, got));
+    check_ok(decrypt(k, nonce, (pea_span){NULL, 0}, got, 16, got + 16));
+    check_err(decrypt(k, nonce, (pea_span){NULL, 0}, got, 15, got + 16), PEA_E_CRYPTO);
     if (crypto_aead_aes256gcm_is_available() != 0) {
-        check_ok(pea__libcrypto_gcm_encrypt(k, nonce, (pea_span){ad, 7}, plain, 33, got));
+        check_ok(encrypt(k, nonce, (pea_span){ad, 7}, plain, 33, got));
         crypto_aead_aes256gcm_encrypt(want, NULL, plain, 33, ad, 7, NULL, nonce, k);
         check_bytes(got, 49, want, 49);
     }
 }
 
+static void test_libcrypto_gcm(void **state)
+{
+    (void)state;
+    if (!pea__libcrypto_gcm_available())
+        skip();
+    check_gcm(pea__libcrypto_gcm_encrypt, pea__libcrypto_gcm_decrypt);
+}
+
+static void test_mbedtls_gcm(void **state)
+{
+    (void)state;
+    if (!pea__mbedtls_gcm_available())
+        skip();
+    check_gcm(pea__mbedtls_gcm_encrypt, pea__mbedtls_gcm_decrypt);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_x25519),     cmocka_unit_test(test_x25519_iterated), cmocka_unit_test(test_public_keys),
-        cmocka_unit_test(test_count),      cmocka_unit_test(test_hashes),          cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_chachapoly), cmocka_unit_test(test_aesgcm),          cmocka_unit_test(test_libcrypto_gcm),
+        cmocka_unit_test(test_x25519),        cmocka_unit_test(test_x25519_iterated),
+        cmocka_unit_test(test_public_keys),   cmocka_unit_test(test_count),
+        cmocka_unit_test(test_hashes),        cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_chachapoly),    cmocka_unit_test(test_aesgcm),
+        cmocka_unit_test(test_libcrypto_gcm), cmocka_unit_test(test_mbedtls_gcm),
     };
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;

@@ -46,6 +46,44 @@ static void farewell_text_that_is_none(void **state)
 }
 
 /* What is queued goes out before the farewell, all of it. */
+/* A message can be looked at while it is answered, and while whoever answers it ends the connection. */
+static void a_message_outlives_its_answer(void **state)
+{
+    uint8_t sent[4000], wire[8192];
+    (void)state;
+    memset(sent, 's', sizeof sent);
+    for (pair_kind k = PLAIN; k <= RECORDS; k++) {
+        for (size_t cut = 0; cut < 2; cut++) { /* whole, and in two pieces */
+            test_link link;
+            pea_event event = {.len = 0};
+            pea_span span;
+            size_t taken;
+            pair_open(&link, k, NULL);
+            check_ok(pea_pipe_send(left(&link), sent, sizeof sent));
+            size_t len = 0;
+            for (; pea_pipe_output(left(&link), &span) == PEA_OK; pea_pipe_sent(left(&link), span.len)) {
+                memcpy(wire + len, span.data, span.len);
+                len += span.len;
+            }
+            check_ok(pea_pipe_feed(right(&link), wire, cut * 100, &taken));
+            check_err(pea_pipe_next(right(&link), &event), PEA_MORE);
+            check_ok(pea_pipe_feed(right(&link), wire + cut * 100, len - cut * 100, &taken));
+            check_ok(pea_pipe_next(right(&link), &event));
+            check_ok(pea_pipe_send(right(&link), event.data, event.len));
+            check_bytes(event.data, event.len, sent, sizeof sent);
+            while (pea_pipe_output(right(&link), &span) == PEA_OK)
+                pea_pipe_sent(right(&link), span.len);
+            check_bytes(event.data, event.len, sent, sizeof sent);
+            check_ok(pea_pipe_close(right(&link), PEA_CODE_NORMAL, NULL));
+            while (pea_pipe_output(right(&link), &span) == PEA_OK)
+                pea_pipe_sent(right(&link), span.len);
+            pea_pipe_abort(right(&link), PEA_BY_USER, PEA_E_ABORTED, NULL);
+            check_bytes(event.data, event.len, sent, sizeof sent);
+            pair_close(&link);
+        }
+    }
+}
+
 static void close_flushes(void **state)
 {
     static const uint8_t bytes[300000];
@@ -220,10 +258,15 @@ static void half_close_of_streams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(farewell_texts),        cmocka_unit_test(farewell_text_that_is_none),
-        cmocka_unit_test(close_flushes),         cmocka_unit_test(abort_drops),
-        cmocka_unit_test(broken_transport),      cmocka_unit_test(discards_within_bounds),
-        cmocka_unit_test(half_close_either_way), cmocka_unit_test(whole_close),
+        cmocka_unit_test(farewell_texts),
+        cmocka_unit_test(farewell_text_that_is_none),
+        cmocka_unit_test(a_message_outlives_its_answer),
+        cmocka_unit_test(close_flushes),
+        cmocka_unit_test(abort_drops),
+        cmocka_unit_test(broken_transport),
+        cmocka_unit_test(discards_within_bounds),
+        cmocka_unit_test(half_close_either_way),
+        cmocka_unit_test(whole_close),
         cmocka_unit_test(half_close_of_streams),
     };
     faults_install();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shapes: which pairs they make, how many, and what cannot be made. That nodes really meet so is a net test's business. */
+/* Shapes: which pairs they make, how many, and what cannot be made. That nodes really meet so is a net test's
+ * business. */
 #include <stdlib.h>
 
 #include "peapod/topology.h"

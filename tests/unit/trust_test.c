@@ -52,7 +52,7 @@ static void test_empty_admits_nobody(void **state)
     (void)state;
     check_ok(pea_trust_new(&t));
     check_err(ask_policy(t, &peer, &why), PEA_E_REFUSED);
-    assert_string_equal(why.text, "no rule names this key");
+    assert_string_equal(why.text, "no rule names this peer");
     check_err(verdict(t, &nobody), PEA_E_REFUSED);
     pea_trust_any(t);
     check_ok(verdict(t, &alice));
@@ -81,7 +81,7 @@ static void test_rules(void **state)
     /* Deny wins over allow, in either order, and over anybody. */
     check_ok(pea_trust_deny(t, &alice, NULL));
     check_err(ask_policy(t, &peer, &why), PEA_E_REFUSED);
-    assert_string_equal(why.text, "a rule denies this key");
+    assert_string_equal(why.text, "a rule denies this peer");
     check_ok(pea_trust_allow(t, &alice, "alice", NULL, NULL));
     check_err(verdict(t, &alice), PEA_E_REFUSED);
     pea_trust_any(t);
@@ -216,7 +216,7 @@ static void test_ask(void **state)
     check_err(verdict(t, &carol), PEA_WAIT);
     q.answer = PEA_E_NOT_FOUND;
     check_err(ask_policy(t, &peer, &why), PEA_E_REFUSED);
-    assert_string_equal(why.text, "the application refused this key");
+    assert_string_equal(why.text, "the application refused this peer");
     q.answer = PEA_DONE; /* makes no sense, and lets nobody in */
     check_err(verdict(t, &carol), PEA_E_REFUSED);
     pea_trust_ask(t, NULL, NULL);

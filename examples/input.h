@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* One line at a time, without its newline; NULL at the end of input. */
+/* One line at a time: line[len] is its newline, whether the last one had it or not. NULL at the end of input. */
 typedef void (*input_fn)(const char *line, size_t len);
 
 static struct {
@@ -29,6 +29,8 @@ static bool input_line(void)
     const char *end = left > 0 ? memchr(line, '\n', left) : NULL;
     if (end == NULL && (!input.ended || left == 0))
         return false;
+    if (end == NULL)
+        input.data[input.len] = '\n'; /* input_on_io() left room for it */
     size_t len = end != NULL ? (size_t)(end - line) : left;
     input.at += end != NULL ? len + 1 : len;
     input.on_line(line, len);
@@ -67,7 +69,7 @@ static void input_on_io(struct ev_loop *loop, ev_io *w, int events)
     (void)loop;
     if ((events & EV_READ) != 0) {
         input_room();
-        ssize_t n = read(w->fd, input.data + input.len, input.room - input.len);
+        ssize_t n = read(w->fd, input.data + input.len, input.room - input.len - 1);
         input.ended = n <= 0;
         input.len += n > 0 ? (size_t)n : 0;
     }

@@ -113,6 +113,7 @@ static void judge_free(pea__judge *j)
 static pea_err judge_new(pea__judge **judge, pea_runtime *runtime, pea_policy *policy, pea_error *why)
 {
     pea__judge *j = pea__alloc(sizeof *j);
+    *judge = NULL;
     if (j == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     j->runtime = runtime;
@@ -142,7 +143,7 @@ pea_err pea__judge_join(pea_node *node, pea_error *why)
     HASH_FIND(hh, runtime->judges, &policy, sizeof policy, j);
     bool fresh = j == NULL;
     pea_err err = fresh ? judge_new(&j, runtime, policy, why) : PEA_OK;
-    if (err != PEA_OK)
+    if (j == NULL)
         return err;
     node->judge = j;
     node->judge_next = j->nodes;

@@ -285,7 +285,7 @@ static pea_err open_file(int *fd, struct stat *st, const char *path, pea_error *
 
 pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, bool secret, pea_error *why)
 {
-    struct stat st;
+    struct stat st = {.st_mode = 0};
     int fd;
     char *fresh = NULL;
     pea_err err = pea__secure_init(why);
@@ -309,8 +309,8 @@ pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, 
 
 pea_err pea_identity_load(pea_identity **identity, const char *path, pea_error *why)
 {
-    char *text;
-    size_t len;
+    char *text = NULL;
+    size_t len = 0;
     pea_err err = pea__file_slurp(&text, &len, path, PEA__KEY_TEXT_MAX, true, why);
     if (err != PEA_OK)
         return err;

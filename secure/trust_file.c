@@ -356,11 +356,11 @@ static void name_file(pea_error *why, const char *path)
         return;
     memcpy(text, why->text, sizeof text);
     if (why->line > 0 && why->column > 0)
-        (void)snprintf(why->text, sizeof why->text, "%.60s:%u:%u: %.180s", path, why->line, why->column, text);
+        (void)snprintf(why->text, sizeof why->text, "%.60s:%u:%u: %.160s", path, why->line, why->column, text);
     else if (why->line > 0)
-        (void)snprintf(why->text, sizeof why->text, "%.60s:%u: %.180s", path, why->line, text);
+        (void)snprintf(why->text, sizeof why->text, "%.60s:%u: %.160s", path, why->line, text);
     else
-        (void)snprintf(why->text, sizeof why->text, "%.60s: %.180s", path, text);
+        (void)snprintf(why->text, sizeof why->text, "%.60s: %.160s", path, text);
 }
 
 static pea_err load(pea__rules **rules, const char *path, pea__found_fn found, void *arg, int64_t now, pea_error *why)

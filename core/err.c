@@ -132,9 +132,9 @@ char *pea_reason_format(const pea_reason *reason, char dst[PEA_REASON_TEXT_BYTES
 
 /* ---- Filling errors in ---- */
 
-pea_err pea__error(pea_error *why, pea_err code, const char *text)
+void pea__error_fill(pea_error *why, pea_err code, const char *text)
 {
-    return pea__errorf(why, code, "%s", text != NULL ? text : pea_err_text(code));
+    (void)pea__errorf(why, code, "%s", text != NULL ? text : pea_err_text(code));
 }
 
 pea_err pea__errorf(pea_error *why, pea_err code, const char *format, ...)
@@ -150,12 +150,11 @@ pea_err pea__errorf(pea_error *why, pea_err code, const char *format, ...)
     return code;
 }
 
-pea_err pea__error_sys(pea_error *why, int sys, const char *what)
+void pea__error_fill_sys(pea_error *why, int sys, const char *what)
 {
-    pea__errorf(why, PEA_E_SYS, "%s: %s", what, strerror(sys));
+    (void)pea__errorf(why, PEA_E_SYS, "%s: %s", what, strerror(sys));
     if (why != NULL)
         why->sys = sys;
-    return PEA_E_SYS;
 }
 
 void pea__reason_say(pea_reason *reason, const char *text)

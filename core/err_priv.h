@@ -5,18 +5,31 @@
 
 #include "peapod/err.h"
 
-/* Fills `why` (may be NULL) with the code and a sentence (NULL: pea_err_text(code)); returns the code. */
-pea_err pea__error(pea_error *why, pea_err code, const char *text);
+/* Fills `why` (may be NULL) with the code and a sentence (NULL: pea_err_text(code)). */
+void pea__error_fill(pea_error *why, pea_err code, const char *text);
 
-/* The same, printf-like. */
+/* With PEA_E_SYS and errno `sys`: "WHAT: strerror". */
+void pea__error_fill_sys(pea_error *why, int sys, const char *what);
+
+/* The same; they return the code. Inline, so that compilers and analysers see which. */
+static inline pea_err pea__error(pea_error *why, pea_err code, const char *text)
+{
+    pea__error_fill(why, code, text);
+    return code;
+}
+
+static inline pea_err pea__error_sys(pea_error *why, int sys, const char *what)
+{
+    pea__error_fill_sys(why, sys, what);
+    return PEA_E_SYS;
+}
+
+/* pea__error(), printf-like. */
 #if defined(__GNUC__) || defined(__clang__)
 __attribute__((format(printf, 3, 4)))
 #endif
 pea_err
 pea__errorf(pea_error *why, pea_err code, const char *format, ...);
-
-/* PEA_E_SYS with errno `sys`: "WHAT: strerror". */
-pea_err pea__error_sys(pea_error *why, int sys, const char *what);
 
 /* Copies a sentence (NULL: none) to the reason, cut at PEA_TEXT_MAX bytes and never inside a character of UTF-8. */
 void pea__reason_say(pea_reason *reason, const char *text);

@@ -91,7 +91,7 @@ typedef pea_err (*each_fn)(void *arg, pea_span der, const uint8_t id[PEA_ID_BYTE
 static pea_span find(pea_span text, const char *what)
 {
     size_t len = strlen(what);
-    for (; text.len >= len; text.data++, text.len--) {
+    for (; text.data != NULL && text.len >= len; text.data++, text.len--) {
         const uint8_t *first = memchr(text.data, what[0], text.len - len + 1);
         if (first == NULL)
             break;

@@ -60,9 +60,10 @@ bool pea__der_is_encrypted(const uint8_t *der, size_t len)
     unsigned char *p = (unsigned char *)(uintptr_t)der; /* asn1.h only reads */
     const unsigned char *end = der + len;
     size_t n;
+    bool sequence = mbedtls_asn1_get_tag(&p, end, &n, SEQUENCE) == 0;
     /* Keys in the clear begin with a version, an INTEGER. */
-    return mbedtls_asn1_get_tag(&p, end, &n, SEQUENCE) == 0 && mbedtls_asn1_get_tag(&p, end, &n, SEQUENCE) == 0 &&
-           mbedtls_asn1_get_tag(&p, end, &n, MBEDTLS_ASN1_OID) == 0;
+    sequence = sequence && mbedtls_asn1_get_tag(&p, end, &n, SEQUENCE) == 0;
+    return sequence && mbedtls_asn1_get_tag(&p, end, &n, MBEDTLS_ASN1_OID) == 0;
 }
 
 static pea_err malformed(pea_error *why)

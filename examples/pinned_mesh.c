@@ -63,11 +63,10 @@ static void must(pea_err err, const pea_error *why, int exit_status)
     exit(exit_status);
 }
 
-/* The certificates are all that members need of each other, and of those only the key counts: who proves it is let in.
- * */
+/* The certificates are all that members need of each other, and of those only the key counts: its holder is let in. */
 static void pin_others(member *m, pea_error *why)
 {
-    char name[16];
+    char name[24];
     for (int i = 0; i < count; i++) {
         snprintf(name, sizeof name, "node %d", i);
         if (&members[i] != m)

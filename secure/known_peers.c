@@ -123,7 +123,8 @@ static pea_err write_line(pea__known_peers *k, int fd, const char *name, const p
     while (n < 0 && errno == EINTR);
     if (n != len || fsync(fd) != 0) {
         int sys = n >= 0 && n < len ? ENOSPC : errno;
-        (void)ftruncate(fd, (off_t)k->read); /* half a line would make the whole file useless */
+        if (ftruncate(fd, (off_t)k->read) != 0) /* half a line would make the whole file useless */
+            sys = errno;
         return pea__error_sys(why, sys, k->path);
     }
     k->read += (size_t)len;

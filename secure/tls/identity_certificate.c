@@ -61,10 +61,13 @@ static void chain_spans(const chain *c, pea_span spans[PEA__CHAIN_MAX])
 
 static mbedtls_ecp_group_id curve_of(const mbedtls_pk_context *pk)
 {
+    const mbedtls_ecp_keypair *ec = mbedtls_pk_ec(*pk);
+    if (ec == NULL)
+        return MBEDTLS_ECP_DP_NONE;
 #if MBEDTLS_VERSION_NUMBER >= 0x03060000
-    return mbedtls_ecp_keypair_get_group_id(mbedtls_pk_ec(*pk));
+    return mbedtls_ecp_keypair_get_group_id(ec);
 #else
-    return mbedtls_pk_ec(*pk)->grp.id;
+    return ec->grp.id;
 #endif
 }
 

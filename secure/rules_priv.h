@@ -17,8 +17,17 @@
 #define PEA__RULE_FROM_MAX 16u   /* ranges of one rule: what is longer belongs in several lines */
 #define PEA__RULE_ROOTS_MAX 16u  /* certificates of one root's file */
 
+/* What tells one state of a file from another. */
+typedef struct pea__file_mark {
+    int sys; /* errno of stat(); 0: the rest is set */
+    uint64_t dev, ino, size;
+    int64_t mtime_s, ctime_s;
+    long mtime_ns, ctime_ns;
+} pea__file_mark;
+
 typedef struct pea__rule {
     struct pea__rule *next; /* of the same key, later in the file */
+    struct pea__rule *last; /* of the first one of a key: the end of that list */
     uint32_t line;
     bool deny;
     bool by_name;  /* a `ca:` rule: what a root says of the key, not the key, is known */
@@ -27,6 +36,7 @@ typedef struct pea__rule {
     pea_name_kind kind;
     char *pattern;   /* of a `ca:` rule: the name, or one that ends or begins with an asterisk */
     char *root_file; /* as it was opened */
+    pea__file_mark root_mark;
     uint8_t (*roots)[PEA_ID_BYTES];
     size_t n_roots;
     pea_prefix *from; /* NULL: from anywhere */
@@ -39,12 +49,23 @@ typedef struct pea__rule {
 /* Who could match, and why one does not. */
 typedef enum pea__match { PEA__NO = 0, PEA__YES, PEA__ANOTHER_TIME, PEA__ANOTHER_PLACE } pea__match;
 
-/* Reads one line (no newline in it) that is neither empty nor a comment. Roots are read from files, relative ones from
- * `folder` ("": the working directory), and their certificates appended to `roots` (u32 length, DER).
+#define PEA__ROOT_FILE_MAX (1u << 20) /* bytes: some hundred certificates, of which 16 count */
+
+/* Where a line stands, and where its roots go. */
+typedef struct pea__rule_place {
+    const char *folder;      /* relative roots are from there; "": the working directory */
+    pea_buf *roots;          /* certificates that are not in it yet are appended: u32 length, DER */
+    const pea__rule *before; /* a `ca:` rule; if its root is the same, that is not read again. NULL: none */
+} pea__rule_place;
+
+/* Appends a certificate that is not in the list. PEA_OK | PEA_E_NOMEM, and some of it may be there */
+PEA_MUST_CHECK pea_err pea__roots_add(pea_buf *roots, pea_span der);
+
+/* Reads one line (no newline in it) that is no comment.
  * PEA_OK | PEA_E_FORMAT with column and sentence | as pea__certificates_each() and pea__trust_file_read() for a root's
  * file | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__rule_parse(pea__rule **rule, const char *text, size_t len, const char *folder,
-                                       pea_buf *roots, pea_error *why);
+PEA_MUST_CHECK pea_err pea__rule_parse(pea__rule **rule, const char *text, size_t len, const pea__rule_place *place,
+                                       pea_error *why);
 void pea__rule_free(pea__rule *rule);
 
 /* Whether a rule, whose key is the peer's or which is by name, matches. `name` is then the one that did; NULL: it is
@@ -60,8 +81,9 @@ typedef struct pea__rules {
     pea__rule *by_key; /* the first of each key */
     pea__rule **by_name;
     size_t n_by_name, by_name_room;
-    pea_buf roots; /* u32 big-endian length and DER of each */
-    bool nobody;   /* the line "nobody" is there */
+    pea_buf roots;       /* u32 big-endian length and DER of each */
+    uint32_t nobody;     /* the line that says so; 0: none does */
+    pea__file_mark mark; /* of the file that they were read from */
 } pea__rules;
 
 #define PEA__TRUST_FILE_MAX (64u << 20) /* bytes: half a million keys */
@@ -86,21 +108,18 @@ typedef void (*pea__found_fn)(void *arg, pea_log_level level, const pea_error *w
 PEA_MUST_CHECK pea_err pea__rules_parse(pea__rules **rules, const char *text, size_t len, const char *folder,
                                         pea__found_fn found, void *arg, int64_t now, pea_error *why);
 
-/* What tells one state of a file from another. */
-typedef struct pea__file_mark {
-    int sys; /* errno of stat(); 0: the rest is set */
-    uint64_t dev, ino, size;
-    int64_t mtime_s, ctime_s;
-    long mtime_ns, ctime_ns;
-} pea__file_mark;
-
 void pea__file_mark_take(pea__file_mark *mark, const char *path);
 bool pea__file_mark_same(const pea__file_mark *a, const pea__file_mark *b);
 
-/* Reads a regular file that is ours or root's and that nobody else may write, all of one state of it. The text ends
- * with a zero byte that is not counted; the caller frees it.
+/* Reads a regular file that is ours or root's and that nobody else may write, all of one state of it, which `mark` (may
+ * be NULL) tells. The text ends with a zero byte that is not counted; the caller frees it.
  * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_TOO_BIG | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__trust_file_read(char **text, size_t *len, const char *path, size_t max, pea_error *why);
+PEA_MUST_CHECK pea_err pea__trust_file_read(char **text, size_t *len, const char *path, size_t max,
+                                            pea__file_mark *mark, pea_error *why);
+
+/* The same of a file that is open, and of which nothing was read yet; it stays open. */
+PEA_MUST_CHECK pea_err pea__trust_fd_read(char **text, size_t *len, int fd, const char *path, size_t max,
+                                          pea__file_mark *mark, pea_error *why);
 
 /* Reads, checks and parses it. Where the text is at fault, the sentence names the file. As pea__trust_file_read(),
  * pea__rules_parse() */
@@ -111,7 +130,6 @@ PEA_MUST_CHECK pea_err pea__trust_file_load(pea__rules **rules, const char *path
 typedef struct pea__watched {
     char *path;
     pea__file_mark taken, seen; /* as it was when its rules were taken; at the last look */
-    bool told;                  /* what is wrong with `seen` was said */
 } pea__watched;
 
 typedef struct pea__trust_source {
@@ -120,11 +138,20 @@ typedef struct pea__trust_source {
     pea__rules *rules;
     pea__watched *files; /* the file itself, then its roots' */
     size_t n_files;
+    unsigned rest;                   /* looks until what could not be taken is tried again */
+    char said[PEA_ERROR_TEXT_BYTES]; /* what was wrong with it; "": nothing was said */
 } pea__trust_source;
 
 /* ---- known_peers.c: trust on first use ---- */
 
 typedef struct pea__known_peers pea__known_peers;
+
+/* Without its file, which is neither read nor made. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__known_peers_new(pea__known_peers **known, const char *path, pea_error *why);
+
+/* Takes the names of a file's text that are not known yet.
+ * PEA_OK | PEA_E_FORMAT with line and sentence | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__known_peers_parse(pea__known_peers *known, const char *text, size_t len, pea_error *why);
 
 PEA_MUST_CHECK pea_err pea__known_peers_open(pea__known_peers **known, const char *path, pea_error *why);
 void pea__known_peers_free(pea__known_peers *known);
@@ -157,7 +184,8 @@ struct pea_trust {
     pea__rules *added; /* lines by calls; NULL: none */
     pea__trust_source *sources;
     bool any;
-    int64_t edge_ms; /* the next moment at which a rule begins or ceases to hold */
+    int64_t edge_ms;       /* the next moment at which a rule begins or ceases to hold */
+    int64_t edge_found_ms; /* when that was found */
     pea_trust_fn ask;
     void *ask_arg;
     pea_log_fn log;

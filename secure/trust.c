@@ -2,7 +2,6 @@
 /* Whom to trust: rules by calls, rules from files, an explicit "anybody", keys that were met before, and a callback for
  * the rest. Deny wins, and who is not named is refused. The trust and its policy are one object with one count of
  * references. How rules are written and read is the business of trust_rule.c, trust_file.c and trust_reload.c. */
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -85,7 +84,7 @@ static pea__key_rule *need_rule(pea_trust *t, const pea_peer *peer)
 static pea_err refuse(pea_reason *why, const char *text)
 {
     if (why != NULL)
-        (void)snprintf(why->text, sizeof why->text, "%s", text);
+        pea__reason_say(why, text);
     return PEA_E_REFUSED;
 }
 
@@ -105,24 +104,17 @@ typedef struct answer {
     const char *name;   /* by which a root vouches for it */
 } answer;
 
-/* A rule that denies somebody in some place denies him as well where nobody knows the place. */
-static bool denies(const pea__rule *r, const pea_candidate *c, int64_t now)
-{
-    const char *name;
-    pea__match match = pea__rule_match(r, c, now, &name);
-    return r->deny && (match == PEA__YES || (match == PEA__ANOTHER_PLACE && c->from == NULL));
-}
-
 static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int64_t now)
 {
     const char *name;
-    a->denied = a->denied || denies(r, c, now);
-    if (r->deny || (a->allowed && (a->r == NULL || a->r->line <= r->line)))
-        return;
     pea__match match = pea__rule_match(r, c, now, &name);
+    if (r->deny) {
+        a->denied = a->denied || match == PEA__YES;
+        return;
+    }
     a->late = a->late || match == PEA__ANOTHER_TIME;
     a->place = a->place || match == PEA__ANOTHER_PLACE;
-    if (match != PEA__YES)
+    if (match != PEA__YES || (a->allowed && a->r->line <= r->line))
         return;
     a->allowed = true;
     a->r = r;
@@ -181,12 +173,21 @@ static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate 
 /* Whom a dial of ours met may be known from before, or be new. */
 static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, pea_reason *why)
 {
-    char text[PEA_TEXT_MAX + 1];
+    char text[2 * PEA_TEXT_MAX]; /* two keys and a path: the reason may be too short for them, the log is not */
     pea_err err = pea__known_peers_check(t->known, c->dialled, peer, c->proven, text, sizeof text);
     if (err == PEA_OK)
         return PEA_OK;
     pea__trust_say(t, PEA_LOG_ERROR, text);
     return refuse(why, text);
+}
+
+/* Nobody is asked about a peer that a rule names for other times or places: the rule has answered. */
+static pea_err refuse_named(const answer *a, pea_reason *why)
+{
+    if (a->late && why != NULL)
+        why->code = PEA_CODE_EXPIRED;
+    return refuse(why, a->late ? "the rule that names this peer does not hold at this time"
+                               : "the rule that names this peer is for other addresses");
 }
 
 static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
@@ -206,14 +207,12 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
         return refuse(why, "a rule denies this peer");
     if (a.allowed || any)
         return PEA_OK;
+    if (a.late || a.place)
+        return refuse_named(&a, why);
     if (met)
         return ask_known(t, peer, candidate, why);
-    if (ask == NULL && a.late && why != NULL)
-        why->code = PEA_CODE_EXPIRED;
     if (ask == NULL)
-        return refuse(why, a.late    ? "the rule that names this peer does not hold at this time"
-                           : a.place ? "the rule that names this peer is for other addresses"
-                                     : "no rule names this peer");
+        return refuse(why, "no rule names this peer");
     pea_err err = ask(ask_arg, peer, candidate);
     if (err == PEA_OK || err == PEA_WAIT)
         return err;
@@ -383,15 +382,6 @@ void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg)
 
 /* ---- Rules as lines ---- */
 
-/* Every change of a set of lines: the roots may be others, and so may the next moment at which somebody expires. With
- * the lock. */
-static void lines_changed(pea_trust *t)
-{
-    t->edge_ms = INT64_MIN; /* the next tick finds it */
-    atomic_fetch_add(&t->roots_version, 1);
-    atomic_fetch_add(&t->generation, 1);
-}
-
 static bool same_roots(const pea__rules *a, const pea__rules *b)
 {
     size_t n = a != NULL ? a->roots.len : 0, m = b != NULL ? b->roots.len : 0;
@@ -418,32 +408,51 @@ void pea__trust_swap(pea_trust *t, pea__trust_source *source, pea__rules *rules)
     pea__trust_changed(t);
 }
 
+/* Adds a line and its roots, both or neither. With the lock. */
+static pea_err add_rule(pea_trust *t, pea__rule *rule, pea_span roots)
+{
+    if (t->added == NULL && (t->added = pea__rules_new()) == NULL)
+        return PEA_E_NOMEM;
+    pea_err err = PEA_OK;
+    size_t had = t->added->roots.len;
+    while (roots.len > 0 && err == PEA_OK) {
+        size_t len =
+            (size_t)roots.data[0] << 24 | (size_t)roots.data[1] << 16 | (size_t)roots.data[2] << 8 | roots.data[3];
+        err = pea__roots_add(&t->added->roots, (pea_span){roots.data + 4, len});
+        roots = (pea_span){roots.data + 4 + len, roots.len - 4 - len};
+    }
+    rule->line = (uint32_t)t->added->n + 1;
+    if (err == PEA_OK)
+        err = pea__rules_add(t->added, rule);
+    if (err != PEA_OK) {
+        t->added->roots.len = had;
+        return err;
+    }
+    if (t->added->roots.len != had)
+        atomic_fetch_add(&t->roots_version, 1);
+    atomic_fetch_add(&t->generation, 1);
+    t->edge_ms = INT64_MIN; /* the rule may expire: the next tick finds out when */
+    return PEA_OK;
+}
+
 pea_err pea_trust_add(pea_trust *trust, const char *line, pea_error *why)
 {
     pea_buf roots = {0};
     pea__rule *rule = NULL;
     if (strchr(line, '\n') != NULL)
         return pea__error(why, PEA_E_FORMAT, "this is more than one line");
-    pea_err err = pea__rule_parse(&rule, line, strlen(line), "", &roots, why);
-    if (err != PEA_OK) {
-        pea_buf_free(&roots);
-        return err;
-    }
-    (void)pthread_mutex_lock(&trust->lock);
-    if (trust->added == NULL)
-        trust->added = pea__rules_new();
-    err = trust->added != NULL ? pea_buf_append(&trust->added->roots, roots.data, roots.len) : PEA_E_NOMEM;
+    pea_err err = pea__rule_parse(&rule, line, strlen(line), &(pea__rule_place){"", &roots, NULL}, why);
     if (err == PEA_OK) {
-        rule->line = (uint32_t)trust->added->n + 1;
-        err = pea__rules_add(trust->added, rule);
+        (void)pthread_mutex_lock(&trust->lock);
+        err = add_rule(trust, rule, (pea_span){roots.data, roots.len});
+        (void)pthread_mutex_unlock(&trust->lock);
+        if (err != PEA_OK)
+            (void)pea__error(why, err, NULL);
     }
-    if (err == PEA_OK)
-        lines_changed(trust);
-    (void)pthread_mutex_unlock(&trust->lock);
     pea_buf_free(&roots);
     if (err != PEA_OK) {
         pea__rule_free(rule);
-        return pea__error(why, err, NULL);
+        return err;
     }
     pea__trust_changed(trust);
     return PEA_OK;
@@ -471,12 +480,15 @@ pea_err pea__trust_roots(pea_trust *trust, pea_buf *out, uint64_t *version)
 
 pea_err pea_trust_first_use(pea_trust *trust, const char *path, pea_error *why)
 {
-    pea__known_peers *known;
-    pea_err err = pea__known_peers_open(&known, path, why);
+    pea__known_peers *known = NULL;
+    (void)pthread_mutex_lock(&trust->lock);
+    bool first = trust->known == NULL;
+    (void)pthread_mutex_unlock(&trust->lock);
+    pea_err err = first ? pea__known_peers_open(&known, path, why) : PEA_OK;
     if (err != PEA_OK)
         return err;
     (void)pthread_mutex_lock(&trust->lock);
-    bool first = trust->known == NULL;
+    first = trust->known == NULL;
     if (first) {
         trust->known = known;
         atomic_fetch_add(&trust->generation, 1);
@@ -504,8 +516,11 @@ void pea__trust_say(pea_trust *t, pea_log_level level, const char *text)
     pea_log_fn log = t->log;
     void *arg = t->log_arg;
     (void)pthread_mutex_unlock(&t->lock);
-    if (log != NULL)
-        log(&(pea_log_line){.level = level, .text = text}, arg);
+    if (log == NULL)
+        return;
+    char shown[4 * PEA_ERROR_TEXT_BYTES]; /* paths and values may hold what a terminal would obey */
+    (void)pea_text_escape(text, strlen(text), shown, sizeof shown);
+    log(&(pea_log_line){.level = level, .text = shown}, arg);
 }
 
 /* ---- The object ---- */
@@ -521,6 +536,7 @@ pea_err pea_trust_new(pea_trust **trust)
     atomic_init(&t->generation, 1);
     atomic_init(&t->roots_version, 0);
     t->edge_ms = INT64_MAX;
+    t->edge_found_ms = INT64_MIN;
     if (pthread_mutex_init(&t->lock, NULL) != 0)
         goto no_lock;
     if (pthread_mutex_init(&t->watch_lock, NULL) != 0)

@@ -80,10 +80,10 @@ pea_err pea__rules_add(pea__rules *rules, pea__rule *rule)
             HASH_ADD(hh, rules->by_key, key, sizeof rule->key, rule);
             if (rule->hh.tbl == NULL)
                 return PEA_E_NOMEM;
+            rule->last = rule;
         } else {
-            while (first->next != NULL)
-                first = first->next;
-            first->next = rule;
+            first->last->next = rule;
+            first->last = rule;
         }
     } else {
         rules->by_name[rules->n_by_name++] = rule;
@@ -166,36 +166,75 @@ static void look_over(const reader *rd)
     }
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* What no line may hold, not even a comment: an editor may show a rule behind it that is none. */
+static pea_err check_line(const char *line, size_t len, pea_error *why)
+{
+    if (len > 0 && line[len - 1] == '\r')
+        return pea__error(why, PEA_E_FORMAT, "this line ends as on Windows (CR LF): save the file with LF alone");
+    if (memchr(line, '\r', len) != NULL)
+        return pea__error(why, PEA_E_FORMAT, "there is a carriage return in this line: lines end with LF alone");
+    if (memchr(line, '\0', len) != NULL)
+        return pea__error(why, PEA_E_FORMAT, "there is a zero byte in this line");
+    if (!pea__utf8_valid((const uint8_t *)line, len))
+        return pea__error(why, PEA_E_FORMAT, "this line is not valid UTF-8");
+    return PEA_OK;
+}
+
 /* A line without its newline. */
 static bool read_line(reader *rd, uint32_t number, const char *line, size_t len)
 {
+    pea__rules *rules = rd->rules;
+    const pea__rule *before = rules->n_by_name > 0 ? rules->by_name[rules->n_by_name - 1] : NULL;
     pea_error what = {.code = PEA_OK};
     pea__rule *rule = NULL;
-    size_t from = 0;
-    while (from < len && (line[from] == ' ' || line[from] == '\t'))
+    size_t from = 0, to = len;
+    if (check_line(line, len, &what) != PEA_OK)
+        return note(rd, number, &what);
+    while (from < len && is_blank(line[from]))
         from++;
-    if (from == len || line[from] == '#')
+    while (to > from && is_blank(line[to - 1]))
+        to--;
+    if (from == to || line[from] == '#')
         return true;
-    if (len - from == 6 && memcmp(line + from, "nobody", 6) == 0) {
-        rd->rules->nobody = true;
+    if (to - from == 6 && memcmp(line + from, "nobody", 6) == 0) {
+        rules->nobody = number;
         return true;
     }
-    pea_err err = PEA_OK;
-    if (line[len - 1] == '\r')
-        err = pea__error(&what, PEA_E_FORMAT, "this line ends as on Windows (CR LF): save the file with LF alone");
-    else if (!pea__utf8_valid((const uint8_t *)line, len))
-        err = pea__error(&what, PEA_E_FORMAT, "this line is not valid UTF-8");
-    else
-        err = pea__rule_parse(&rule, line, len, rd->folder, &rd->rules->roots, &what);
+    pea_err err = pea__rule_parse(&rule, line, to, &(pea__rule_place){rd->folder, &rules->roots, before}, &what);
     if (err == PEA_OK) {
         rule->line = number;
-        err = pea__rules_add(rd->rules, rule);
+        err = pea__rules_add(rules, rule);
         if (err != PEA_OK) {
             pea__rule_free(rule);
             (void)pea__error(&what, err, NULL);
         }
     }
     return err == PEA_OK || note(rd, number, &what);
+}
+
+/* What a set of rules that are good by themselves may lack, or say too much. */
+static void check_set(reader *rd)
+{
+    const pea__rules *rules = rd->rules;
+    pea_error what = {.code = PEA_OK};
+    if (rules->n == 0 && rules->nobody == 0) {
+        (void)pea__error(&what, PEA_E_FORMAT,
+                         "there is no rule in it; where nobody shall be admitted, say so by a line \"nobody\"");
+        (void)note(rd, 0, &what);
+    }
+    for (size_t i = 0; i < rules->n && rules->nobody != 0; i++) {
+        if (rules->list[i]->deny)
+            continue;
+        (void)pea__errorf(&what, PEA_E_FORMAT, "this line says \"nobody\", and line %u admits somebody",
+                          rules->list[i]->line);
+        (void)note(rd, rules->nobody, &what);
+        return;
+    }
 }
 
 static void read_lines(reader *rd, const char *text, size_t len)
@@ -224,11 +263,8 @@ static void read_lines(reader *rd, const char *text, size_t len)
         text += n + 1;
         len -= n + 1;
     }
-    if (rd->first == PEA_OK && rd->rules->n == 0 && !rd->rules->nobody) {
-        (void)pea__error(&what, PEA_E_FORMAT,
-                         "there is no rule in it; where nobody shall be admitted, say so by a line \"nobody\"");
-        (void)note(rd, 0, &what);
-    }
+    if (rd->first == PEA_OK)
+        check_set(rd);
 }
 
 pea_err pea__rules_parse(pea__rules **rules, const char *text, size_t len, const char *folder, pea__found_fn found,
@@ -306,14 +342,12 @@ static pea_err read_whole(int fd, const char *path, char *text, size_t len, pea_
     return PEA_OK;
 }
 
-pea_err pea__trust_file_read(char **text, size_t *len, const char *path, size_t max, pea_error *why)
+pea_err pea__trust_fd_read(char **text, size_t *len, int fd, const char *path, size_t max, pea__file_mark *mark,
+                           pea_error *why)
 {
     struct stat st, after;
     pea__file_mark first, last;
     char *fresh = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe in its place must not hold us up */
-    if (fd < 0)
-        return pea__error_sys(why, errno, path);
     pea_err err = fstat(fd, &st) == 0 ? check_file(&st, path, max, why) : pea__error_sys(why, errno, path);
     if (err == PEA_OK && (fresh = pea__alloc((size_t)st.st_size + 1)) == NULL)
         err = pea__error(why, PEA_E_NOMEM, NULL);
@@ -327,14 +361,26 @@ pea_err pea__trust_file_read(char **text, size_t *len, const char *path, size_t 
         if (!pea__file_mark_same(&first, &last))
             err = pea__errorf(why, PEA_E_SYS, "%.150s: it changed while it was read", path);
     }
-    (void)close(fd);
     if (err != PEA_OK) {
         pea__free(fresh);
         return err;
     }
     *text = fresh;
     *len = (size_t)st.st_size;
+    if (mark != NULL)
+        *mark = first;
     return PEA_OK;
+}
+
+pea_err pea__trust_file_read(char **text, size_t *len, const char *path, size_t max, pea__file_mark *mark,
+                             pea_error *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe in its place must not hold us up */
+    if (fd < 0)
+        return pea__error_sys(why, errno, path);
+    pea_err err = pea__trust_fd_read(text, len, fd, path, max, mark, why);
+    (void)close(fd);
+    return err;
 }
 
 /* The folder of a path, "" for one without; NULL: no memory. */
@@ -366,14 +412,17 @@ static void name_file(pea_error *why, const char *path)
 static pea_err load(pea__rules **rules, const char *path, pea__found_fn found, void *arg, int64_t now, pea_error *why)
 {
     char *text, *folder = folder_of(path);
+    pea__file_mark mark;
     size_t len;
     if (folder == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    pea_err err = pea__trust_file_read(&text, &len, path, PEA__TRUST_FILE_MAX, why);
+    pea_err err = pea__trust_file_read(&text, &len, path, PEA__TRUST_FILE_MAX, &mark, why);
     if (err == PEA_OK) {
         err = pea__rules_parse(rules, text, len, folder, found, arg, now, why);
         if (err != PEA_OK)
             name_file(why, path);
+        else if (found == NULL)
+            (*rules)->mark = mark;
         pea__free(text);
     } else if (found != NULL && why != NULL) {
         found(arg, PEA_LOG_ERROR, why);
@@ -390,12 +439,14 @@ pea_err pea__trust_file_load(pea__rules **rules, const char *path, pea_error *wh
 pea_err pea_trust_lint(const char *path, void (*found)(void *arg, pea_log_level level, const pea_error *what),
                        void *arg)
 {
-    pea__rules *unused = NULL;
+    pea__rules *rules = NULL; /* made where nobody wants to hear what is found */
     pea_error why = {.code = PEA_OK};
     struct timespec now;
     pea_err err = pea__secure_init(&why);
     if (err != PEA_OK)
         return err;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    return load(&unused, path, found, arg, (int64_t)now.tv_sec * 1000, &why);
+    err = load(&rules, path, found, arg, (int64_t)now.tv_sec * 1000, &why);
+    pea__rules_free(rules);
+    return err;
 }

@@ -9,7 +9,8 @@
 #include "err_priv.h"
 #include "rules_priv.h"
 
-#define LOOK_MS 250 /* a change is taken after two looks that agree: within a second */
+#define LOOK_MS 250    /* a change is taken after two looks that agree: within a second */
+#define REST_LOOKS 20u /* what could not be taken is tried again after five seconds: it may be ours that was short */
 
 /* ---- Which files ---- */
 
@@ -20,7 +21,8 @@ static void files_free(pea__watched *files, size_t n)
     pea__free(files);
 }
 
-static bool file_add(pea__watched *files, size_t *n, const char *path)
+/* A file read twice with a change between keeps its older mark: the next look sees the difference. */
+static bool file_add(pea__watched *files, size_t *n, const char *path, const pea__file_mark *mark)
 {
     for (size_t i = 0; i < *n; i++)
         if (strcmp(files[i].path, path) == 0)
@@ -29,7 +31,7 @@ static bool file_add(pea__watched *files, size_t *n, const char *path)
     if (copy == NULL)
         return false;
     memcpy(copy, path, strlen(path));
-    files[(*n)++].path = copy;
+    files[(*n)++] = (pea__watched){copy, *mark, *mark};
     return true;
 }
 
@@ -38,9 +40,9 @@ static pea__watched *files_of(const char *path, const pea__rules *rules, size_t 
 {
     pea__watched *files = pea__alloc((rules->n_by_name + 1) * sizeof *files);
     *n = 0;
-    bool ok = files != NULL && file_add(files, n, path);
+    bool ok = files != NULL && file_add(files, n, path, &rules->mark);
     for (size_t i = 0; ok && i < rules->n_by_name; i++)
-        ok = file_add(files, n, rules->by_name[i]->root_file);
+        ok = file_add(files, n, rules->by_name[i]->root_file, &rules->by_name[i]->root_mark);
     if (ok)
         return files;
     if (files != NULL)
@@ -48,13 +50,12 @@ static pea__watched *files_of(const char *path, const pea__rules *rules, size_t 
     return NULL;
 }
 
-/* Reads the file's rules and what to watch. The marks are taken before: a change meanwhile is seen by the next look. */
+/* Reads the file's rules and what to watch. The marks are those of the files that were read: a change meanwhile is seen
+ * by the next look. */
 static pea_err read_source(pea_trust *t, pea__trust_source *s, pea_error *why)
 {
     pea__rules *rules = NULL;
-    pea__file_mark first;
     size_t n;
-    pea__file_mark_take(&first, s->path);
     pea_err err = pea__trust_file_load(&rules, s->path, why);
     if (err != PEA_OK)
         return err;
@@ -63,45 +64,38 @@ static pea_err read_source(pea_trust *t, pea__trust_source *s, pea_error *why)
         pea__rules_free(rules);
         return pea__error(why, PEA_E_NOMEM, NULL);
     }
-    for (size_t i = 0; i < n; i++) {
-        pea__file_mark_take(&files[i].taken, files[i].path);
-        for (size_t j = 0; j < s->n_files; j++) /* it may have changed since it was read: then as it was seen before */
-            if (i > 0 && strcmp(files[i].path, s->files[j].path) == 0)
-                files[i].taken = s->files[j].seen;
-        files[i].seen = files[i].taken;
-    }
-    files[0].taken = files[0].seen = first;
     files_free(s->files, s->n_files);
     s->files = files;
     s->n_files = n;
+    s->said[0] = '\0';
     pea__trust_swap(t, s, rules);
     return PEA_OK;
 }
 
 /* ---- Looking ---- */
 
-typedef enum look { AT_REST = 0, MOVING, CHANGED } look;
+typedef enum seen { AT_REST = 0, MOVING, CHANGED } seen;
 
 /* Whether a file of this source is another than when its rules were taken, and has been so for two looks. */
-static look look_at(pea__trust_source *s)
+static seen look_at(pea__trust_source *s)
 {
-    look all = AT_REST;
+    seen all = AT_REST;
     for (size_t i = 0; i < s->n_files; i++) {
         pea__watched *f = &s->files[i];
         pea__file_mark now;
         pea__file_mark_take(&now, f->path);
         if (!pea__file_mark_same(&now, &f->seen)) {
             f->seen = now;
-            f->told = false;
             all = MOVING;
-        } else if (all == AT_REST && !f->told && !pea__file_mark_same(&now, &f->taken)) {
+        } else if (all == AT_REST && !pea__file_mark_same(&now, &f->taken)) {
             all = CHANGED;
         }
     }
     return all;
 }
 
-/* Takes a changed file, or says once why not: the last good rules stay. */
+/* Takes a changed file, or says once why not: the last good rules stay. It is tried again even if it stays as it is,
+ * since what is missing may be elsewhere: a root that comes later, memory, a descriptor. */
 static void take(pea_trust *t, pea__trust_source *s)
 {
     pea_error why = {.code = PEA_OK};
@@ -112,23 +106,48 @@ static void take(pea_trust *t, pea__trust_source *s)
         pea__trust_say(t, PEA_LOG_INFO, text);
         return;
     }
-    for (size_t i = 0; i < s->n_files; i++)
-        s->files[i].told = true;
+    s->rest = REST_LOOKS;
+    if (strcmp(s->said, why.text) == 0)
+        return;
+    memcpy(s->said, why.text, sizeof s->said);
     (void)snprintf(text, sizeof text, "not taken, the rules stay as they were: %s", why.text);
     pea__trust_say(t, PEA_LOG_ERROR, text);
 }
 
-/* The time at which the next rule begins or ceases to hold passes: whoever is live is judged again. */
-static int64_t pass_edge(pea_trust *t, int64_t now)
+static void look(pea_trust *t, pea__trust_source *s)
 {
-    (void)pthread_mutex_lock(&t->lock);
-    bool passed = t->edge_ms <= now;
+    seen what = look_at(s);
+    if (what == MOVING) {
+        s->rest = 0;
+        s->said[0] = '\0';
+    } else if (what == CHANGED && s->rest > 0) {
+        s->rest--;
+    } else if (what == CHANGED) {
+        take(t, s);
+    }
+}
+
+/* With the lock, like pass_edge()'s look at it: this walks all rules, and others wait. */
+static int64_t find_edge(const pea_trust *t, int64_t now)
+{
     int64_t edge = INT64_MAX;
     for (const pea__trust_source *s = t->sources; s != NULL; s = s->next)
         edge = pea__rules_edge(s->rules, now, edge);
-    if (t->added != NULL)
-        edge = pea__rules_edge(t->added, now, edge);
-    t->edge_ms = edge;
+    return t->added != NULL ? pea__rules_edge(t->added, now, edge) : edge;
+}
+
+/* The time at which the next rule begins or ceases to hold passes, or the clock was set back before one: whoever is
+ * live is judged again. */
+static int64_t pass_edge(pea_trust *t, int64_t now)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    bool back = now < t->edge_found_ms, passed = t->edge_ms <= now;
+    if (back || passed) {
+        t->edge_ms = find_edge(t, now);
+        t->edge_found_ms = now;
+    }
+    int64_t edge = t->edge_ms;
+    passed = passed || (back && edge != INT64_MAX);
     if (passed)
         atomic_fetch_add(&t->generation, 1);
     (void)pthread_mutex_unlock(&t->lock);
@@ -146,16 +165,22 @@ static bool time_to_look(pea_trust *t, int64_t now)
     return true;
 }
 
+/* Looks at all files, unless somebody reads some just now: a loop waits for nobody. Whether there are any. */
+static bool look_at_all(pea_trust *t, int64_t now)
+{
+    if (pthread_mutex_trylock(&t->reload_lock) != 0)
+        return true;
+    bool looks = time_to_look(t, now), any = t->sources != NULL;
+    for (pea__trust_source *s = t->sources; looks && s != NULL; s = s->next)
+        look(t, s);
+    (void)pthread_mutex_unlock(&t->reload_lock);
+    return any;
+}
+
 int64_t pea__trust_tick(void *trust, int64_t wall_ms)
 {
     pea_trust *t = trust;
-    (void)pthread_mutex_lock(&t->reload_lock);
-    bool looks = time_to_look(t, wall_ms);
-    for (pea__trust_source *s = t->sources; looks && s != NULL; s = s->next)
-        if (look_at(s) == CHANGED)
-            take(t, s);
-    bool files = t->sources != NULL;
-    (void)pthread_mutex_unlock(&t->reload_lock);
+    bool files = look_at_all(t, wall_ms);
     int64_t edge = pass_edge(t, wall_ms), again = files ? wall_ms + LOOK_MS : INT64_MAX;
     if (edge < again)
         again = edge;

@@ -5,6 +5,7 @@
 
 #include "err_priv.h"
 #include "rules_priv.h"
+#include "utf8_priv.h"
 
 /* ---- Words ---- */
 
@@ -35,6 +36,13 @@ typedef struct word {
     char text[PEA__RULE_TEXT_MAX + 1];
 } word;
 
+/* Whether what was read of a word is an option's name and its sign: behind that, and nowhere else, a quote opens. */
+static bool at_value(const word *w)
+{
+    size_t len = strspn(w->text, "abcdefghijklmnopqrstuvwxyz-");
+    return len > 0 && w->len == len + 1 && w->text[len] == '=';
+}
+
 /* The next word. A value may be quoted, blanks and all: name="db of the south". */
 static pea_err next_word(scan *s, word *w)
 {
@@ -42,10 +50,11 @@ static pea_err next_word(scan *s, word *w)
         s->at++;
     w->where = s->at < s->end ? s->at : NULL;
     w->len = 0;
+    w->text[0] = '\0';
     const char *quote = NULL;
     for (; s->at < s->end && (quote != NULL || !is_blank(*s->at)); s->at++) {
         if (*s->at == '"') {
-            bool opens = quote == NULL && s->at > s->line && s->at[-1] == '=';
+            bool opens = quote == NULL && at_value(w);
             bool closes = quote != NULL && (s->at + 1 == s->end || is_blank(s->at[1]));
             if (!opens && !closes)
                 return fault(s, s->at, "a quotation mark stands around a whole value: name=\"two words\"");
@@ -53,8 +62,8 @@ static pea_err next_word(scan *s, word *w)
             continue;
         }
         w->text[w->len++] = *s->at;
+        w->text[w->len] = '\0';
     }
-    w->text[w->len] = '\0';
     return quote != NULL ? fault(s, quote, "this quotation mark is not closed") : PEA_OK;
 }
 
@@ -79,23 +88,63 @@ typedef struct gather {
     pea_buf *roots;
 } gather;
 
+/* Whether a certificate is in the list already: many lines may name one root. */
+static bool gathered(const pea_buf *roots, pea_span der)
+{
+    for (pea_span list = {roots->data, roots->len}; list.len > 0;) {
+        size_t len = (size_t)list.data[0] << 24 | (size_t)list.data[1] << 16 | (size_t)list.data[2] << 8 | list.data[3];
+        if (len == der.len && memcmp(list.data + 4, der.data, len) == 0)
+            return true;
+        list = (pea_span){list.data + 4 + len, list.len - 4 - len};
+    }
+    return false;
+}
+
+pea_err pea__roots_add(pea_buf *roots, pea_span der)
+{
+    const uint8_t len[] = {(uint8_t)(der.len >> 24), (uint8_t)(der.len >> 16), (uint8_t)(der.len >> 8),
+                           (uint8_t)der.len};
+    if (gathered(roots, der))
+        return PEA_OK;
+    pea_err err = pea_buf_append(roots, len, sizeof len);
+    return err != PEA_OK ? err : pea_buf_append(roots, der.data, der.len);
+}
+
 static pea_err gather_root(void *arg, pea_span der, const uint8_t id[PEA_ID_BYTES])
 {
     gather *g = arg;
-    const uint8_t len[] = {(uint8_t)(der.len >> 24), (uint8_t)(der.len >> 16), (uint8_t)(der.len >> 8),
-                           (uint8_t)der.len};
     if (g->rule->n_roots == PEA__RULE_ROOTS_MAX)
         return PEA_E_TOO_BIG;
     memcpy(g->rule->roots[g->rule->n_roots++], id, PEA_ID_BYTES);
-    pea_err err = pea_buf_append(g->roots, len, sizeof len);
-    return err != PEA_OK ? err : pea_buf_append(g->roots, der.data, der.len);
+    return pea__roots_add(g->roots, der);
 }
 
-static pea_err read_roots(scan *s, const word *w, pea__rule *r, const char *folder, pea_buf *roots)
+/* Reads the certificates of r->root_file. */
+static pea_err read_root_file(pea__rule *r, pea_buf *roots, pea_error *why)
 {
-    const char *name = w->text + strlen("ca:");
-    size_t size = strlen(folder) + strlen(name) + 2, len;
     char *text;
+    size_t len;
+    gather g = {r, roots};
+    pea_error inner = {.code = PEA_OK};
+    pea_err err = pea__trust_file_read(&text, &len, r->root_file, PEA__ROOT_FILE_MAX, &r->root_mark, why);
+    if (err != PEA_OK)
+        return err;
+    err = pea__certificates_each((pea_span){(const uint8_t *)text, len}, gather_root, &g, &inner);
+    pea__free(text);
+    if (err == PEA_E_TOO_BIG)
+        (void)pea__errorf(why, err, "%.100s: there are more than %u certificates in it", r->root_file,
+                          PEA__RULE_ROOTS_MAX);
+    else if (err != PEA_OK)
+        (void)pea__errorf(why, err, "%.80s: %.160s", r->root_file, inner.text);
+    return err;
+}
+
+static pea_err read_roots(scan *s, const word *w, pea__rule *r, const pea__rule_place *place)
+{
+    const pea__rule *before = place->before;
+    const char *folder = place->folder;
+    const char *name = w->text + strlen("ca:");
+    size_t size = strlen(folder) + strlen(name) + 2;
     if (name[0] == '\0')
         return fault(s, w->where, "after \"ca:\" there is no file: ca:mesh-root.pem");
     r->root_file = pea__alloc(size);
@@ -104,17 +153,13 @@ static pea_err read_roots(scan *s, const word *w, pea__rule *r, const char *fold
         return pea__error(s->why, PEA_E_NOMEM, NULL);
     bool relative = name[0] != '/' && folder[0] != '\0';
     (void)snprintf(r->root_file, size, "%s%s%s", relative ? folder : "", relative ? "/" : "", name);
-    pea_err err = pea__trust_file_read(&text, &len, r->root_file, 1u << 20, s->why);
-    if (err == PEA_OK) {
-        gather g = {r, roots};
-        pea_error inner = {.code = PEA_OK};
-        err = pea__certificates_each((pea_span){(const uint8_t *)text, len}, gather_root, &g, &inner);
-        pea__free(text);
-        if (err == PEA_E_TOO_BIG)
-            (void)pea__errorf(s->why, err, "%.100s: there are more than %u certificates in it", r->root_file,
-                              PEA__RULE_ROOTS_MAX);
-        else if (err != PEA_OK)
-            (void)pea__errorf(s->why, err, "%.80s: %.160s", r->root_file, inner.text);
+    pea_err err = PEA_OK;
+    if (before != NULL && strcmp(before->root_file, r->root_file) == 0) { /* a thousand lines read it once */
+        memcpy(r->roots, before->roots, PEA__RULE_ROOTS_MAX * sizeof *r->roots);
+        r->n_roots = before->n_roots;
+        r->root_mark = before->root_mark;
+    } else {
+        err = read_root_file(r, place->roots, s->why);
     }
     if (err != PEA_OK && s->why != NULL)
         s->why->column = (uint32_t)(w->where - s->line) + 1;
@@ -301,7 +346,7 @@ static pea_err read_option(scan *s, const word *w, pea__rule *r)
 
 /* ---- The rule ---- */
 
-static pea_err read_rule(scan *s, pea__rule *r, const char *folder, pea_buf *roots, word *w)
+static pea_err read_rule(scan *s, pea__rule *r, const pea__rule_place *place, word *w)
 {
     pea_err err = next_word(s, w);
     if (err == PEA_OK && strcmp(w->text, "deny") == 0) {
@@ -310,11 +355,13 @@ static pea_err read_rule(scan *s, pea__rule *r, const char *folder, pea_buf *roo
         if (err == PEA_OK && w->where == NULL)
             err = fault(s, s->end, "after \"deny\" there is a key");
     }
+    if (err == PEA_OK && w->where == NULL)
+        err = fault(s, s->end, "there is no rule in this line");
     if (err != PEA_OK)
         return err;
     if (begins(w->text, "ca:")) {
         r->by_name = true;
-        err = read_roots(s, w, r, folder, roots);
+        err = read_roots(s, w, r, place);
         if (err == PEA_OK)
             err = next_word(s, w);
         if (err == PEA_OK)
@@ -329,27 +376,28 @@ static pea_err read_rule(scan *s, pea__rule *r, const char *folder, pea_buf *roo
     return err;
 }
 
-pea_err pea__rule_parse(pea__rule **rule, const char *text, size_t len, const char *folder, pea_buf *roots,
-                        pea_error *why)
+pea_err pea__rule_parse(pea__rule **rule, const char *text, size_t len, const pea__rule_place *place, pea_error *why)
 {
     scan s = {text, text, text + len, why};
-    size_t had = roots->len;
+    size_t had = place->roots->len;
     if (len > PEA__RULE_TEXT_MAX)
         return fault(&s, text + PEA__RULE_TEXT_MAX, "a line has at most 4,096 bytes");
     if (memchr(text, '\0', len) != NULL)
         return fault(&s, memchr(text, '\0', len), "there is a zero byte in this line");
+    if (!pea__utf8_valid((const uint8_t *)text, len))
+        return pea__error(why, PEA_E_FORMAT, "this line is not valid UTF-8");
     pea__rule *r = pea__alloc(sizeof *r);
     word *w = pea__alloc(sizeof *w);
     pea_err err = r != NULL && w != NULL ? PEA_OK : pea__error(why, PEA_E_NOMEM, NULL);
     if (err == PEA_OK) {
         r->not_before = INT64_MIN;
         r->not_after = INT64_MAX;
-        err = read_rule(&s, r, folder, roots, w);
+        err = read_rule(&s, r, place, w);
     }
     pea__free(w);
     if (err != PEA_OK) {
         pea__rule_free(r);
-        roots->len = had;
+        place->roots->len = had;
         return err;
     }
     *rule = r;
@@ -370,12 +418,16 @@ void pea__rule_free(pea__rule *rule)
 /* ---- Matching ---- */
 
 /* One label in the place of an asterisk in front, one segment in that of one behind, and nothing else is wider than it
- * is written. A wildcard in the certificate is none here: it would have to be a label or segment, and an asterisk is in
- * neither. */
+ * is written. A wildcard in the certificate allows nothing: it would have to be a label or segment, and an asterisk is
+ * in neither. But it is denied with any name that it could stand for. */
 static bool name_fits(const pea__rule *r, const pea_name *name)
 {
     if (name->kind != r->kind)
         return false;
+    if (r->deny && r->kind == PEA_NAME_DNS && begins(name->text, "*.")) {
+        const char *behind = strchr(r->pattern, '.');
+        return behind != NULL && strcmp(name->text + 1, behind) == 0;
+    }
     if (r->kind == PEA_NAME_DNS && begins(r->pattern, "*.")) {
         size_t label = strcspn(name->text, ".");
         return label > 0 && name->text[0] != '*' && strcmp(name->text + label, r->pattern + 1) == 0;
@@ -401,8 +453,11 @@ static const char *vouched_name(const pea__rule *r, const pea_vouch *vouch)
     return NULL;
 }
 
+/* Who is denied in some place is denied as well where nobody knows the place. */
 static bool from_fits(const pea__rule *r, const pea_addr *from)
 {
+    if (from == NULL && r->deny)
+        return true;
     for (size_t i = 0; from != NULL && i < r->n_from; i++)
         if (pea_prefix_has(&r->from[i], from))
             return true;

@@ -40,7 +40,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_trust_forget(pea_trust *trust, const pea_peer
 /* Allows everybody who proves a key, but those denied. Say it only where strangers are wanted. */
 PEA_API void pea_trust_any(pea_trust *trust);
 
-/* Asks the user for ids that no rule names. Called on the connection's thread; several may be in it at once.
+/* Asks the user for ids that no rule names; one that names it for another time or place has answered. Called on the
+ * connection's thread; several may be in it at once.
  * PEA_OK: allowed | PEA_WAIT: the answer comes by pea_post_resume() or pea_pipe_resume() with this ticket | < 0:
  * refused */
 typedef pea_err (*pea_trust_fn)(void *arg, pea_peer *peer, const pea_candidate *candidate);
@@ -52,16 +53,20 @@ PEA_API void pea_trust_ask(pea_trust *trust, pea_trust_fn fn, void *arg);
 /* ---- Rules in files: docs/trust.md ---- */
 
 /* Adds one rule, written as a line of an authorized_peers file: "spki:sha256:HEX name=db
- * not-after=2027-01-01T00:00:00Z". Relative names of files in it are relative to the working directory.
+ * not-after=2027-01-01T00:00:00Z". Relative names of files in it are relative to the working directory, and they are
+ * read now and never again. It stays as long as the trust: what shall be taken back belongs into a file, or is allowed
+ * by pea_trust_allow().
  * PEA_OK | PEA_E_FORMAT with column and sentence | as the root's file (PEA_E_SYS, PEA_E_UNSUPPORTED) | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_add(pea_trust *trust, const char *line, pea_error *why);
 
 /* Takes the rules of an authorized_peers file, and takes them anew whenever the file changes: the runtime of a node
  * with this policy looks, and waits until the file is at rest. A new file that is empty, cut short or wrong changes
- * nothing and is logged: the last good rules stay. Rules by calls are beside them and stay as they are; so may several
- * files be loaded. The open file must be a regular one, owned by us or root, and writable by nobody else.
+ * nothing and is logged: the last good rules stay, and it is tried again every few seconds. Rules by calls are beside
+ * them and stay as they are; so may several files be loaded. The open file must be a regular one, owned by us or root,
+ * and writable by nobody else.
  * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT with line, column and sentence | PEA_E_EXISTS (loaded already) |
- * PEA_E_UNSUPPORTED (`ca:` in a build without TLS) | PEA_E_NOMEM. After an error the rules are as before. */
+ * PEA_E_TOO_BIG (64 MiB; a root's file: 1 MiB, 16 certificates) | PEA_E_UNSUPPORTED (`ca:` in a build without TLS) |
+ * PEA_E_NOMEM. After an error the rules are as before. */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_load(pea_trust *trust, const char *path, pea_error *why);
 
 /* Reads all loaded files now, changed or not. PEA_OK | as pea_trust_load() for the first that is wrong: its last good
@@ -70,6 +75,7 @@ PEA_API PEA_MUST_CHECK pea_err pea_trust_reload(pea_trust *trust, pea_error *why
 
 /* Reads a file as pea_trust_load() does, and calls found() for everything that is wrong in it, and (level
  * PEA_LOG_WARNING) for what is allowed and hardly meant: a rule that an earlier one makes idle, one that has expired.
+ * found may be NULL.
  * Returns PEA_OK if it could be loaded, else the first error. */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_lint(const char *path,
                                               void (*found)(void *arg, pea_log_level level, const pea_error *what),
@@ -77,9 +83,11 @@ PEA_API PEA_MUST_CHECK pea_err pea_trust_lint(const char *path,
 
 /* Trust on first use, for outbound dials: a peer that no rule names and that this side dialled is let in when its name
  * (else its address) was never dialled before, and remembered in the file at `path` (made if missing, mode 0600); from
- * then on only the same key answers to that name. A changed key is refused and logged as an error. deny rules and
- * expectations hold all the same. The file: lines of name and key.
- * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT | PEA_E_EXISTS (there is one already) | PEA_E_NOMEM */
+ * then on only the same key answers to that name, in upper or lower case. A changed key is refused and logged as an
+ * error; so is a new one that cannot be remembered. deny rules and expectations hold all the same, and a peer that a
+ * rule names for another time or place is no stranger. The file: lines of name and key.
+ * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_FORMAT with line | PEA_E_TOO_BIG (16 MiB) | PEA_E_TIMEOUT (another
+ * process keeps it locked) | PEA_E_EXISTS (there is one already) | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_first_use(pea_trust *trust, const char *path, pea_error *why);
 
 /* Where this trust says what nobody called it for: a file taken anew, a file left alone and why, a changed key. Called

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Rules that several threads ask while others change them: whoever is always allowed is never refused, whoever never is
- * never comes in, and what is between is one of both. Made to be run under ThreadSanitizer. */
+ * never comes in, and what is between is one of both; of two keys that answer to a new name, one is known. Made to be
+ * run under ThreadSanitizer. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,8 +16,9 @@
 #define ALWAYS "spki:sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define AT_TIMES "spki:sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define NEVER "spki:sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+#define ANOTHER "spki:sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 
-enum { ASKING = 3, CHANGES = 300 };
+enum { ASKING = 3, CHANGES = 300, NAMES = 40 };
 
 static pea_trust *trust;
 static char path[64];
@@ -67,12 +69,14 @@ static void *deny_and_forget(void *arg)
 {
     pea_peer peer;
     (void)arg;
-    check_ok(pea_peer_parse(&peer, AT_TIMES, NULL));
+    if (pea_peer_parse(&peer, AT_TIMES, NULL) != PEA_OK)
+        abort();
     for (int i = 0; i < CHANGES; i++) {
         atomic_fetch_add(&wrong, pea_trust_deny(trust, &peer, NULL) != PEA_OK);
         atomic_fetch_add(&wrong, admits(AT_TIMES)); /* nobody else takes it back */
         atomic_fetch_add(&wrong, pea_trust_forget(trust, &peer) != PEA_OK);
-        atomic_fetch_add(&wrong, pea_trust_add(trust, "deny " NEVER, NULL) != PEA_OK);
+        atomic_fetch_add(&wrong, pea_trust_add(trust, i % 2 == 0 ? "deny " ANOTHER : ANOTHER, NULL) != PEA_OK);
+        atomic_fetch_add(&wrong, admits(ANOTHER));
     }
     return NULL;
 }
@@ -135,8 +139,51 @@ static void asked_while_they_change(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
+/* ---- Names that are dialled for the first time, by two at once ---- */
+
+static atomic_uint met[NAMES];
+
+static void *meet(void *arg)
+{
+    const pea_policy *policy = pea_trust_policy(trust);
+    pea_peer peer = {.kind = PEA_PEER_OTHER, .id = {*(const uint8_t *)arg}};
+    char name[32];
+    for (int i = 0; i < NAMES; i++) {
+        pea_reason why = {.origin = PEA_BY_POLICY};
+        (void)snprintf(name, sizeof name, "%d.example", i);
+        pea_candidate c = {.side = PEA_INITIATOR, .dialled = name, .proven = true, .wall_ms = 1};
+        pea_peer shown = peer;
+        atomic_fetch_add(&met[i], policy->ops->check(policy->self, &shown, &c, &why) == PEA_OK);
+    }
+    return NULL;
+}
+
+static void of_two_keys_one_is_known(void **state)
+{
+    pthread_t threads[2];
+    uint8_t keys[2] = {1, 2};
+    (void)state;
+    (void)snprintf(path, sizeof path, "/tmp/peapod-trust-threads-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    check_ok(pea_trust_new(&trust));
+    check_ok(pea_trust_first_use(trust, path, NULL));
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, meet, &keys[i]), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    for (size_t i = 0; i < NAMES; i++)
+        assert_int_equal(met[i], 1);
+    pea_trust_unref(trust);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(asked_while_they_change)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(asked_while_they_change),
+        cmocka_unit_test(of_two_keys_one_is_known),
+    };
     return cmocka_run_group_tests_name("trust on several threads", tests, NULL, NULL);
 }

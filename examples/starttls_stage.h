@@ -21,8 +21,8 @@ static pea_err starttls_start(const void *config, pea_stage_env *env, void **sel
 }
 
 /* Takes exactly this line and not a byte more: what the peer sent behind it is not plain text, whatever it looks like.
- * A wrong byte is wrong at once, so that nobody waits for the rest of something else. PEA_OK | PEA_MORE | PEA_E_PROTO
- * */
+ * A wrong byte is wrong at once, so that nobody waits for the rest of something else.
+ * PEA_OK | PEA_MORE | PEA_E_PROTO */
 static pea_err starttls_take(pea_buf *in, const char *line)
 {
     size_t len = strlen(line), n = in->len < len ? in->len : len;

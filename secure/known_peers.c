@@ -138,7 +138,8 @@ static pea_err write_line(pea__known_peers *k, int fd, size_t had, const char *n
     while (n < 0 && errno == EINTR);
     if (n != len || fsync(fd) != 0) {
         int sys = n >= 0 && n < len ? ENOSPC : errno;
-        (void)ftruncate(fd, (off_t)had); /* half a line would make the whole file useless */
+        if (ftruncate(fd, (off_t)had) != 0) /* half a line would make the whole file useless */
+            return pea__errorf(why, PEA_E_SYS, "%.150s: its last line is half written, take it out by hand", k->path);
         return pea__error_sys(why, sys, k->path);
     }
     return PEA_OK;

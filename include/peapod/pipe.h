@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One connection without I/O: stages, transforms, channel and codec. Bytes go in, bytes and events come out; time is
- * passed in. For any event loop, for tests, fuzzers and bindings. A pipe is used by one thread at a time and makes no
- * system call but getrandom(2).
+ * passed in. For any event loop, for tests, fuzzers and bindings. A pipe is used by one thread at a time, and until
+ * READY by the same one if its chain has TLS (contexts are parsed once a thread); it makes no system call but
+ * getrandom(2).
  *
  * The rhythm, whatever happens outside:
  *   feed() what was received; next() until it says PEA_MORE; output() and sent() until there is nothing to write. */

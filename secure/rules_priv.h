@@ -54,12 +54,9 @@ typedef enum pea__match { PEA__NO = 0, PEA__YES, PEA__ANOTHER_TIME, PEA__ANOTHER
 /* Where a line stands, and where its roots go. */
 typedef struct pea__rule_place {
     const char *folder;      /* relative roots are from there; "": the working directory */
-    pea_buf *roots;          /* certificates that are not in it yet are appended: u32 length, DER */
+    pea_buf *roots;          /* pea__roots_add() appends to it */
     const pea__rule *before; /* a `ca:` rule; if its root is the same, that is not read again. NULL: none */
 } pea__rule_place;
-
-/* Appends a certificate that is not in the list. PEA_OK | PEA_E_NOMEM, and some of it may be there */
-PEA_MUST_CHECK pea_err pea__roots_add(pea_buf *roots, pea_span der);
 
 /* Reads one line (no newline in it) that is no comment.
  * PEA_OK | PEA_E_FORMAT with column and sentence | as pea__certificates_each() and pea__trust_file_read() for a root's

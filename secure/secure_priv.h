@@ -70,10 +70,16 @@ PEA_MUST_CHECK pea_err pea__certificates_each(pea_span text,
                                               pea_err (*each)(void *arg, pea_span der, const uint8_t id[PEA_ID_BYTES]),
                                               void *arg, pea_error *why);
 
+/* Lists of roots: u32 big-endian length and DER of each. In trust_rule.c.
+ * The first adds a certificate that is not in the list: PEA_OK | PEA_E_NOMEM, and some of it may be there.
+ * The second takes the next one off its front; false: there is none, and what is left in the list is none either. */
+PEA_MUST_CHECK pea_err pea__roots_add(pea_buf *roots, pea_span der);
+bool pea__roots_next(pea_span *list, pea_span *der);
+
 /* A number that changes when the roots that `ca:` rules name change. Any thread. In trust.c. */
 uint64_t pea__trust_roots_version(pea_trust *trust);
 
-/* Appends these roots to `out`, each as u32 big-endian length and DER, and says of which version they are.
+/* Appends the list of these roots to `out`, and says of which version they are.
  * PEA_OK | PEA_E_NOMEM. Any thread. In trust.c. */
 PEA_MUST_CHECK pea_err pea__trust_roots(pea_trust *trust, pea_buf *out, uint64_t *version);
 

@@ -3,10 +3,10 @@
  * the rest. Deny wins, and who is not named is refused. The trust and its policy are one object with one count of
  * references. How rules are written and read is the business of trust_rule.c, trust_file.c and trust_reload.c. */
 #include <string.h>
-#include <time.h>
 
 #include "err_priv.h"
 #include "rules_priv.h"
+#include "socket_priv.h"
 
 /* Tells nodes that live connections must be judged again. */
 void pea__trust_changed(pea_trust *t)
@@ -86,13 +86,6 @@ static pea_err refuse(pea_reason *why, const char *text)
     if (why != NULL)
         pea__reason_say(why, text);
     return PEA_E_REFUSED;
-}
-
-static int64_t wall_clock_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* What the rules say of a candidate. */
@@ -195,7 +188,7 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
     pea_trust *t = self;
     if (peer->kind == PEA_PEER_NONE)
         return refuse(why, "nobody proved a key");
-    int64_t now = candidate->wall_ms != 0 ? candidate->wall_ms : wall_clock_ms();
+    int64_t now = candidate->wall_ms != 0 ? candidate->wall_ms : pea__wall_ms();
     (void)pthread_mutex_lock(&t->lock);
     answer a = ask_rules(t, peer, candidate, now);
     bool any = t->any;
@@ -415,12 +408,9 @@ static pea_err add_rule(pea_trust *t, pea__rule *rule, pea_span roots)
         return PEA_E_NOMEM;
     pea_err err = PEA_OK;
     size_t had = t->added->roots.len;
-    while (roots.len > 0 && err == PEA_OK) {
-        size_t len =
-            (size_t)roots.data[0] << 24 | (size_t)roots.data[1] << 16 | (size_t)roots.data[2] << 8 | roots.data[3];
-        err = pea__roots_add(&t->added->roots, (pea_span){roots.data + 4, len});
-        roots = (pea_span){roots.data + 4 + len, roots.len - 4 - len};
-    }
+    pea_span der;
+    while (err == PEA_OK && pea__roots_next(&roots, &der))
+        err = pea__roots_add(&t->added->roots, der);
     rule->line = (uint32_t)t->added->n + 1;
     if (err == PEA_OK)
         err = pea__rules_add(t->added, rule);

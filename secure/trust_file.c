@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "err_priv.h"
 #include "rules_priv.h"
+#include "socket_priv.h"
 #include "utf8_priv.h"
 
 /* ---- Sets of rules ---- */
@@ -441,12 +441,10 @@ pea_err pea_trust_lint(const char *path, void (*found)(void *arg, pea_log_level 
 {
     pea__rules *rules = NULL; /* made where nobody wants to hear what is found */
     pea_error why = {.code = PEA_OK};
-    struct timespec now;
     pea_err err = pea__secure_init(&why);
     if (err != PEA_OK)
         return err;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    err = load(&rules, path, found, arg, (int64_t)now.tv_sec * 1000, &why);
+    err = load(&rules, path, found, arg, pea__wall_ms(), &why);
     pea__rules_free(rules);
     return err;
 }

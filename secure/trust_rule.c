@@ -88,15 +88,26 @@ typedef struct gather {
     pea_buf *roots;
 } gather;
 
+bool pea__roots_next(pea_span *list, pea_span *der)
+{
+    const uint8_t *at = list->data;
+    if (list->len < 4)
+        return false;
+    size_t len = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+    if (len > list->len - 4)
+        return false;
+    *der = (pea_span){at + 4, len};
+    *list = (pea_span){at + 4 + len, list->len - 4 - len};
+    return true;
+}
+
 /* Whether a certificate is in the list already: many lines may name one root. */
 static bool gathered(const pea_buf *roots, pea_span der)
 {
-    for (pea_span list = {roots->data, roots->len}; list.len > 0;) {
-        size_t len = (size_t)list.data[0] << 24 | (size_t)list.data[1] << 16 | (size_t)list.data[2] << 8 | list.data[3];
-        if (len == der.len && memcmp(list.data + 4, der.data, len) == 0)
+    pea_span list = {roots->data, roots->len}, root;
+    while (pea__roots_next(&list, &root))
+        if (root.len == der.len && memcmp(root.data, der.data, der.len) == 0)
             return true;
-        list = (pea_span){list.data + 4 + len, list.len - 4 - len};
-    }
     return false;
 }
 

@@ -140,20 +140,17 @@ static pea_err load_own(pea__tls_context *c, pea_error *why)
     return answer == 0 ? PEA_OK : pea__mbedtls_error(why, answer, "our own private key cannot be used");
 }
 
-/* Parses a list of u32 length and DER. */
+/* Parses a list of roots. */
 static pea_err add_roots(pea__tls_context *c, pea_span list, pea_error *why)
 {
-    while (list.len >= 4) {
-        size_t len = (size_t)list.data[0] << 24 | (size_t)list.data[1] << 16 | (size_t)list.data[2] << 8 | list.data[3];
-        if (len > list.len - 4)
-            return pea__error(why, PEA_E_FORMAT, "the list of roots is cut short");
-        int answer = mbedtls_x509_crt_parse_der(&c->roots, list.data + 4, len);
+    pea_span der;
+    while (pea__roots_next(&list, &der)) {
+        int answer = mbedtls_x509_crt_parse_der(&c->roots, der.data, der.len);
         if (answer != 0)
             return pea__mbedtls_error(why, answer, "a root's certificate cannot be used");
         c->has_roots = true;
-        list = (pea_span){list.data + 4 + len, list.len - 4 - len};
     }
-    return PEA_OK;
+    return list.len == 0 ? PEA_OK : pea__error(why, PEA_E_FORMAT, "the list of roots is cut short");
 }
 
 static pea_err load_roots(pea__tls_context *c, pea_error *why)
@@ -320,11 +317,8 @@ static pea_err copy_alpn(pea__tls *tls, const char *const *names, pea_error *why
 
 static pea_err append_root(void *arg, pea_span der, const uint8_t id[PEA_ID_BYTES])
 {
-    const uint8_t len[] = {(uint8_t)(der.len >> 24), (uint8_t)(der.len >> 16), (uint8_t)(der.len >> 8),
-                           (uint8_t)der.len};
     (void)id;
-    pea_err err = pea_buf_append(arg, len, sizeof len);
-    return err != PEA_OK ? err : pea_buf_append(arg, der.data, der.len);
+    return pea__roots_add(arg, der);
 }
 
 static pea_err check(const pea_tls_opts *o, bool native, pea_error *why)

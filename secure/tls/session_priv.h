@@ -64,7 +64,7 @@ struct pea__tls {
     atomic_uint refs;
     pea_identity *identity; /* NULL: none */
     pea_trust *trust;       /* NULL: none */
-    pea_buf roots;          /* each: u32 big-endian length, DER */
+    pea_buf roots;          /* a list: pea__roots_add() */
     pea_tls_version lowest, highest;
     const char **alpn; /* NULL at the end, in one piece with its texts; NULL: none */
     bool server_only;

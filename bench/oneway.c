@@ -136,7 +136,7 @@ static int run(const char *transport, bool sender)
             pea_node_new(&node, runtime, PEA_NODE(.chain = chain, .policy = pea_trust_policy(trust), .on = &on), &why);
     if (err == PEA_OK && sender) {
         two_hear(address);
-        err = pea_node_connect(node, address, NULL, NULL, &why);
+        err = pea_node_connect(node, address, PEA_DIAL(.again = true), NULL, &why);
     } else if (err == PEA_OK) {
         err = pea_node_listen(node, "127.0.0.1:0", NULL, &listener, &why);
         if (err == PEA_OK)

@@ -1,65 +1,353 @@
 /* SPDX-License-Identifier: MIT */
-/* Every limit on connections, decided in one place, before anything is allocated for them and before any crypto. */
+/* Every limit on connections, decided in one place, before anything is allocated for them and before any crypto. Who is
+ * turned away is counted by reason and logged with the limit's name and value; when strangers fill all places for
+ * handshakes, the oldest of the busiest range makes room. On the caller's loop, but for the counts. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#define REFUSALS_SAID_MS 1000 /* one line in that time at most: whoever is refused must not fill the log as well */
+#define BANS_MAX 4096u
+
+/* ---- Refusals ---- */
+
+static const char *const reason_names[] = {[PEA_REFUSED_BY_ON_ACCEPT] = "on_accept",
+                                           [PEA_REFUSED_BY_BAN] = "ban",
+                                           [PEA_REFUSED_BY_MAX_CONNECTIONS] = "max_connections",
+                                           [PEA_REFUSED_BY_MAX_PENDING] = "max_pending",
+                                           [PEA_REFUSED_BY_MAX_PER_IP] = "max_per_ip",
+                                           [PEA_REFUSED_BY_MAX_PER_PREFIX] = "max_per_prefix",
+                                           [PEA_REFUSED_BY_RATE] = "prefix_rate",
+                                           [PEA_REFUSED_BY_MEMORY] = "memory_limit"};
+_Static_assert(sizeof reason_names / sizeof *reason_names == PEA_REFUSALS, "a refusal without a name");
+
+const char *pea_refusal_name(pea_refusal reason)
+{
+    return (unsigned)reason < PEA_REFUSALS ? reason_names[reason] : "?";
+}
+
+static void count_refusal(pea_node *node, pea_refusal reason)
+{
+    node->counts.refused++;
+    pea__tally_add(&node->tally[0], PEA__T_REFUSED + (unsigned)reason, 1);
+}
 
 /* A refusal that can be explained: counted, logged and told with the limit's name and value. */
-static pea_err refuse(pea_node *node, const pea_addr *remote, const char *limit, uint64_t value, pea_error *why)
+static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason, uint64_t value, pea_error *why)
 {
     char text[96], from[PEA_ADDR_TEXT_BYTES], line[256];
-    node->counts.refused++;
-    node->refused_unsaid++;
-    snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", limit, value);
-    int64_t now = pea__now_ms();
-    if (node->refused_said_ms == 0 || now - node->refused_said_ms >= REFUSALS_SAID_MS) {
-        snprintf(line, sizeof line, "%s: %s refused, %" PRIu64 " since the last such line", text,
-                 pea_addr_format(remote, from), node->refused_unsaid);
+    count_refusal(node, reason);
+    if (reason == PEA_REFUSED_BY_BAN)
+        (void)snprintf(text, sizeof text, "its address is banned");
+    else
+        (void)snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", reason_names[reason], value);
+    if (pea__log_may(node->runtime, PEA_LOG_WARNING, PEA__LOG_REFUSED)) {
+        (void)snprintf(line, sizeof line, "%s: %s refused", text, pea_addr_format(remote, from));
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, line);
-        node->refused_said_ms = now;
-        node->refused_unsaid = 0;
     }
     return pea__error(why, PEA_E_LIMIT, text);
 }
 
-pea_err pea__admission_take(pea_node *node, const pea_addr *remote, pea_error *why)
+void pea__admission_refused(pea_node *node)
+{
+    count_refusal(node, PEA_REFUSED_BY_ON_ACCEPT);
+}
+
+/* ---- Bans ---- */
+
+struct pea__ban {
+    struct pea__ban *next;
+    pea_prefix range;
+    int64_t until_ms; /* monotonic; INT64_MAX: for ever */
+};
+
+static bool same_range(const pea_prefix *a, const pea_prefix *b)
+{
+    return a->family == b->family && a->bits == b->bits && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+}
+
+/* Whether an address is banned; bans that are over go by the way. */
+static bool banned(pea_node *node, const pea_addr *remote)
+{
+    if (node->bans == NULL)
+        return false;
+    int64_t now = pea__now_ms();
+    bool found = false;
+    for (pea__ban **at = &node->bans; *at != NULL;) {
+        pea__ban *ban = *at;
+        if (ban->until_ms <= now) {
+            *at = ban->next;
+            node->n_bans--;
+            pea__free(ban);
+            continue;
+        }
+        found = found || pea_prefix_has(&ban->range, remote);
+        at = &ban->next;
+    }
+    return found;
+}
+
+pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
+{
+    pea__ban *ban = node->bans;
+    if (range->family != PEA_ADDR_IPV4 && range->family != PEA_ADDR_IPV6)
+        return PEA_E_INVALID;
+    while (ban != NULL && !same_range(&ban->range, range))
+        ban = ban->next;
+    if (ban == NULL) {
+        if (node->n_bans == BANS_MAX)
+            return PEA_E_LIMIT;
+        ban = pea__alloc(sizeof *ban);
+        if (ban == NULL)
+            return PEA_E_NOMEM;
+        *ban = (pea__ban){.next = node->bans, .range = *range};
+        node->bans = ban;
+        node->n_bans++;
+    }
+    ban->until_ms = ms == PEA_NEVER ? INT64_MAX : pea__now_ms() + (int64_t)ms;
+    return PEA_OK;
+}
+
+pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
+{
+    for (pea__ban **at = &node->bans; *at != NULL; at = &(*at)->next) {
+        pea__ban *ban = *at;
+        if (!same_range(&ban->range, range))
+            continue;
+        *at = ban->next;
+        node->n_bans--;
+        pea__free(ban);
+        return PEA_OK;
+    }
+    return PEA_E_NOT_FOUND;
+}
+
+void pea__admission_free(pea_node *node)
+{
+    while (node->bans != NULL) {
+        pea__ban *ban = node->bans;
+        node->bans = ban->next;
+        pea__free(ban);
+    }
+    pea__prefix_table_free(node->prefixes);
+    pea__free(node->exempt);
+}
+
+/* ---- Ranges ---- */
+
+static bool exempt(const pea_node *node, const pea_addr *remote)
+{
+    for (size_t i = 0; i < node->n_exempt; i++)
+        if (pea_prefix_has(&node->exempt[i], remote))
+            return true;
+    return false;
+}
+
+/* A node without limits by range has no table until it is under pressure: then it is to be known who presses. */
+static bool counts_ranges(const pea_node *node)
+{
+    const pea_node_opts *o = &node->limits;
+    return node->prefixes != NULL || o->max_per_ip != PEA_UNLIMITED || o->max_per_prefix != PEA_UNLIMITED ||
+           o->prefix_rate != PEA_UNLIMITED || node->counts.pending_in > o->max_pending / 4;
+}
+
+/* Who is connected when the counting begins has authenticated. */
+static void remember_ready(pea_node *node, int64_t now)
+{
+    pea_prefix range;
+    pea__registry_lock(node);
+    for (const pea_conn *c = node->conns; c != NULL; c = c->next) {
+        if (!c->origin.inbound || !atomic_load(&c->settled) ||
+            !pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
+            continue;
+        uint16_t place = pea__prefix_table_take(node->prefixes, &range, now);
+        if (place != 0)
+            atomic_store(&pea__prefix_table_at(node->prefixes, place)->ready_ms, now);
+    }
+    pea__registry_unlock(node);
+}
+
+/* Where it comes from, in the table; zeros: nowhere that is counted. */
+static pea__origin origin_of(pea_node *node, const pea_addr *remote, int64_t now)
+{
+    const pea_node_opts *o = &node->limits;
+    pea__origin origin = {.inbound = true};
+    pea_prefix ip, range;
+    origin.exempt = exempt(node, remote);
+    if (!counts_ranges(node) || origin.exempt || !pea_prefix_of(&ip, remote, 32, 128))
+        return origin;
+    if (node->prefixes == NULL) {
+        if ((node->prefixes = pea__prefix_table_new()) == NULL)
+            return origin; /* limits over all connections hold */
+        remember_ready(node, now);
+    }
+    (void)pea_prefix_of(&range, remote, o->prefix_bits4, o->prefix_bits6);
+    origin.prefix = pea__prefix_table_take(node->prefixes, &range, now);
+    /* One place may push out another of its set: the range is pinned by hand until both are taken. */
+    pea__prefix_slot *pinned = pea__prefix_table_at(node->prefixes, origin.prefix);
+    if (pinned != NULL)
+        atomic_fetch_add(&pinned->connections, 1);
+    if (o->max_per_ip != PEA_UNLIMITED)
+        origin.ip = pea__prefix_table_take(node->prefixes, &ip, now);
+    if (pinned != NULL)
+        atomic_fetch_sub(&pinned->connections, 1);
+    return origin;
+}
+
+static pea__prefix_slot *slot(const pea_node *node, uint16_t place)
+{
+    return place == 0 ? NULL : pea__prefix_table_at(node->prefixes, place);
+}
+
+static pea_err check_ranges(pea_node *node, const pea_addr *remote, const pea__origin *origin, int64_t now,
+                            pea_error *why)
+{
+    const pea_node_opts *o = &node->limits;
+    pea__prefix_slot *ip = slot(node, origin->ip), *range = slot(node, origin->prefix);
+    if (ip != NULL && atomic_load(&ip->connections) >= o->max_per_ip)
+        return refuse(node, remote, PEA_REFUSED_BY_MAX_PER_IP, o->max_per_ip, why);
+    if (range != NULL && atomic_load(&range->connections) >= o->max_per_prefix)
+        return refuse(node, remote, PEA_REFUSED_BY_MAX_PER_PREFIX, o->max_per_prefix, why);
+    if (range != NULL && o->prefix_rate != PEA_UNLIMITED &&
+        !pea__prefix_slot_token(range, o->prefix_rate, o->prefix_burst, now))
+        return refuse(node, remote, PEA_REFUSED_BY_RATE, o->prefix_rate, why);
+    return PEA_OK;
+}
+
+static void count(const pea_node *node, const pea__origin *origin, bool connections, bool pending, unsigned by)
+{
+    pea__prefix_slot *of[] = {slot(node, origin->ip), slot(node, origin->prefix)};
+    for (size_t i = 0; i < 2; i++) {
+        if (of[i] == NULL)
+            continue;
+        if (connections)
+            atomic_fetch_add(&of[i]->connections, by);
+        if (pending)
+            atomic_fetch_add(&of[i]->pending, by);
+    }
+}
+
+/* ---- Making room ---- */
+
+/* What strangers may have of the places for handshakes: the rest is for dials of ours. */
+static uint32_t inbound_pending_max(const pea_node *node)
+{
+    const pea_node_opts *o = &node->limits;
+    return o->max_pending == PEA_UNLIMITED ? PEA_UNLIMITED : o->max_pending - o->reserved_pending;
+}
+
+typedef struct search {
+    pea_conn *worst;
+    unsigned busiest;
+    bool leaving; /* somebody makes room already */
+} search;
+
+/* How many handshakes wait that come from where this one comes from; it may have come before anybody counted. */
+static unsigned pending_beside(const pea_node *node, const pea_conn *c)
+{
+    pea_prefix range;
+    uint16_t place = c->origin.prefix;
+    if (place == 0 && node->prefixes != NULL && !exempt(node, &c->remote) &&
+        pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
+        place = pea__prefix_table_find(node->prefixes, &range);
+    const pea__prefix_slot *found = slot(node, place);
+    return found != NULL ? atomic_load(&found->pending) : 0;
+}
+
+/* Connections are met from the newest to the oldest. */
+static void consider(search *s, const pea_node *node, pea_conn *c)
+{
+    s->leaving = s->leaving || c->makes_room;
+    if (c->makes_room || !c->origin.inbound || atomic_load(&c->settled))
+        return;
+    unsigned n = pending_beside(node, c);
+    if (s->worst != NULL && n < s->busiest)
+        return;
+    s->worst = c;
+    s->busiest = n;
+}
+
+bool pea__admission_full(const pea_node *node)
+{
+    return atomic_load(&node->counts.pending_in) >= inbound_pending_max(node);
+}
+
+void pea__admission_make_room(pea_node *node)
+{
+    search s = {.worst = NULL};
+    pea__registry_lock(node);
+    for (pea_conn *c = node->conns; c != NULL; c = c->next)
+        consider(&s, node, c);
+    uint64_t id = 0;
+    if (!s.leaving && s.worst != NULL) {
+        s.worst->makes_room = true;
+        id = s.worst->id;
+    }
+    pea__registry_unlock(node);
+    if (id != 0) {
+        count_refusal(node, PEA_REFUSED_BY_MAX_PENDING);
+        pea__conn_make_room(node->runtime, id);
+    }
+}
+
+/* ---- Connections ---- */
+
+pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin, pea_error *why)
 {
     const pea_runtime *r = node->runtime;
     const pea_node_opts *limits = &node->limits;
+    int64_t now = pea__now_ms();
+    *origin = (pea__origin){.inbound = inbound};
+    if (banned(node, remote))
+        return refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why);
     if (node->counts.connections >= limits->max_connections)
-        return refuse(node, remote, "max_connections", limits->max_connections, why);
-    if (node->counts.pending >= limits->max_pending)
-        return refuse(node, remote, "max_pending", limits->max_pending, why);
-    uint64_t used = r->worker.pool.held + (uint64_t)r->connections * PEA__CONN_COST;
+        return refuse(node, remote, PEA_REFUSED_BY_MAX_CONNECTIONS, limits->max_connections, why);
+    if (node->counts.pending >= limits->max_pending ||
+        (inbound && node->counts.pending_in >= inbound_pending_max(node)))
+        return refuse(node, remote, PEA_REFUSED_BY_MAX_PENDING, limits->max_pending, why);
+    uint64_t used = pea_runtime_memory(r) + (uint64_t)r->connections * PEA__CONN_COST;
     if (used + PEA__CONN_COST > r->memory_limit)
-        return refuse(node, remote, "memory_limit", r->memory_limit, why);
+        return refuse(node, remote, PEA_REFUSED_BY_MEMORY, r->memory_limit, why);
+    if (inbound) {
+        *origin = origin_of(node, remote, now);
+        pea_err err = check_ranges(node, remote, origin, now, why);
+        if (err != PEA_OK)
+            return err;
+    }
+    count(node, origin, true, true, 1);
     node->counts.connections++;
     node->counts.pending++;
+    if (inbound)
+        node->counts.pending_in++;
     node->runtime->connections++;
     return PEA_OK;
 }
 
-void pea__admission_refused(pea_node *node)
-{
-    node->counts.refused++;
-}
-
-void pea__admission_ready(pea_node *node)
+static void pending_no_more(pea_node *node, const pea__origin *origin)
 {
     node->counts.pending--;
+    if (origin->inbound)
+        node->counts.pending_in--;
+}
+
+void pea__admission_ready(pea_node *node, const pea__origin *origin)
+{
+    count(node, origin, false, true, UINT32_MAX);
+    pending_no_more(node, origin);
+    if (origin->prefix != 0)
+        atomic_store(&slot(node, origin->prefix)->ready_ms, pea__now_ms());
     node->counts.ready++;
 }
 
-void pea__admission_gone(pea_node *node, bool was_ready)
+void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready)
 {
+    count(node, origin, true, !was_ready, UINT32_MAX);
     node->counts.connections--;
     node->runtime->connections--;
     if (was_ready)
         node->counts.ready--;
     else
-        node->counts.pending--;
+        pending_no_more(node, origin);
 }

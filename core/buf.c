@@ -42,6 +42,12 @@ static size_t grown(size_t cap, size_t n)
     return size;
 }
 
+/* Nobody else writes it. */
+static void count(pea__pool *pool, uint64_t more)
+{
+    atomic_store_explicit(&pool->held, pea__pool_held(pool) + more, memory_order_relaxed);
+}
+
 static uint8_t *block_take(pea__pool *pool, size_t size)
 {
     if (pool == NULL)
@@ -58,7 +64,7 @@ static uint8_t *block_take(pea__pool *pool, size_t size)
         base = pea__realloc(NULL, size);
     }
     if (base != NULL)
-        pool->held += size;
+        count(pool, size);
     return base;
 }
 
@@ -70,7 +76,7 @@ static void block_give(pea__pool *pool, uint8_t *base, size_t size)
         pea__free(base);
         return;
     }
-    pool->held -= size;
+    count(pool, (uint64_t)0 - size);
     unsigned c = class_of(size);
     if (c < PEA__POOL_CLASSES && class_size[c] == size && pool->kept[c] < class_keep[c]) {
         struct pea__block *block = (struct pea__block *)(void *)base;

@@ -3,6 +3,8 @@
 #ifndef PEAPOD_BUF_PRIV_H
 #define PEAPOD_BUF_PRIV_H
 
+#include <stdatomic.h>
+
 #include "peapod/buf.h"
 
 /* The user's allocator, or malloc. Both may be called on any thread. pea__alloc() clears what it gives. */
@@ -17,9 +19,15 @@ void pea__free(void *ptr);
 typedef struct pea__pool {
     struct pea__block *free_blocks[PEA__POOL_CLASSES];
     uint32_t kept[PEA__POOL_CLASSES];
-    uint64_t held;        /* bytes that buffers hold now */
-    uint64_t allocations; /* calls of the allocator, ever: tests count them */
+    atomic_uint_fast64_t held; /* bytes that buffers hold now; written by the owner alone */
+    uint64_t allocations;      /* calls of the allocator, ever: tests count them */
 } pea__pool;
+
+/* Any thread. */
+static inline uint64_t pea__pool_held(const pea__pool *pool)
+{
+    return atomic_load_explicit(&pool->held, memory_order_relaxed);
+}
 
 /* Gives back what the pool keeps. Buffers must have been freed before. */
 void pea__pool_clear(pea__pool *pool);

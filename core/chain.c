@@ -95,6 +95,11 @@ pea_mode pea__chain_mode(const pea_chain *chain)
     return chain->mode;
 }
 
+void pea__chain_self(pea_chain *chain, const pea_peer *self)
+{
+    chain->self = *self;
+}
+
 void pea__chain_notice(pea_chain *chain, const char *notice)
 {
     if (notice != NULL)

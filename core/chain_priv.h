@@ -25,6 +25,7 @@ struct pea_chain {
     char application[PEA__APPLICATION_MAX + 1];
     uint32_t application_lowest, application_highest;
     uint64_t capabilities;
+    pea_peer self;      /* whom our identity proves; PEA_PEER_NONE: nobody */
     const char *notice; /* what a log should say once of something in it; static. NULL: nothing */
     size_t n_stages;
     pea__chain_stage stages[PEA_STAGES_MAX];
@@ -36,7 +37,8 @@ PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
 
-/* For whoever adds a stage. `notice`: static text, or NULL. */
+/* For whoever adds a stage: whom it proves us to be; what a log should say of it, static, or NULL. */
+void pea__chain_self(pea_chain *chain, const pea_peer *self);
 void pea__chain_notice(pea_chain *chain, const char *notice);
 
 #endif

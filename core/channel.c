@@ -334,31 +334,69 @@ pea_err pea__opening_begin(pea_pipe *p)
         return pea__verdict_fail(p);
     if (pea__verdict_due(p) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
-    if (p->side == PEA_INITIATOR) {
-        pea_err err = hello_say(p);
-        if (err == PEA_OK)
-            err = pea__chunk_say(p, PEA__CHUNK_ACCEPT, NULL, 0);
-        if (err != PEA_OK)
-            return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
-        p->said |= PEA__ACCEPT;
+    pea_err err = p->side == PEA_INITIATOR ? hello_say(p) : PEA_OK;
+    return err == PEA_OK ? PEA_AGAIN : pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
+}
+
+/* Whether we may go on to accept the peer; else the driver has yet to say so. */
+static bool gate_passed(pea_pipe *p)
+{
+    if (!p->gated)
+        return true;
+    if (p->gate == PEA__GATE_OPEN) {
+        p->gate = PEA__GATE_IDLE;
+        return true;
     }
-    return PEA_AGAIN;
+    if (p->gate == PEA__GATE_IDLE)
+        p->gate = PEA__GATE_ASKS;
+    return false;
+}
+
+void pea__pipe_gate(pea_pipe *p)
+{
+    p->gated = true;
+}
+
+bool pea__pipe_take_ask(pea_pipe *p)
+{
+    if (p->gate != PEA__GATE_ASKS || p->phase != PEA__OPENING)
+        return false;
+    p->gate = PEA__GATE_WAITS;
+    return true;
+}
+
+void pea__pipe_admit(pea_pipe *p)
+{
+    if (p->gate == PEA__GATE_WAITS)
+        p->gate = PEA__GATE_OPEN;
+}
+
+bool pea__pipe_accepted(const pea_pipe *p)
+{
+    return (p->heard & PEA__ACCEPT) != 0;
+}
+
+/* ACCEPT, and HELLO before it if that was not said. */
+static pea_err accept_say(pea_pipe *p)
+{
+    pea_err err = (p->said & PEA__HELLO) == 0 ? hello_say(p) : PEA_OK;
+    if (err == PEA_OK)
+        err = pea__chunk_say(p, PEA__CHUNK_ACCEPT, NULL, 0);
+    if (err == PEA_OK)
+        p->said |= PEA__ACCEPT;
+    return err;
 }
 
 /* Both sides' HELLO and ACCEPT are in order, but for ours if we are the responder. */
 static pea_err opening_finish(pea_pipe *p, pea_event *event)
 {
+    if (!gate_passed(p))
+        return PEA_MORE;
     pea_err err = pea__verdict_settle(p);
     if (err != PEA_OK)
         return err;
-    if (p->side == PEA_RESPONDER) {
-        err = hello_say(p);
-        if (err == PEA_OK)
-            err = pea__chunk_say(p, PEA__CHUNK_ACCEPT, NULL, 0);
-        if (err != PEA_OK)
-            return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
-        p->said |= PEA__ACCEPT;
-    }
+    if (p->side == PEA_RESPONDER && (err = accept_say(p)) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
     p->phase = PEA__OPEN;
     pea__transcript_free(p);
     *event = (pea_event){.type = PEA_EVENT_READY};
@@ -368,13 +406,28 @@ static pea_err opening_finish(pea_pipe *p, pea_event *event)
 
 pea_err pea__opening_run(pea_pipe *p, pea_event *event)
 {
-    if ((p->heard & PEA__ACCEPT) != 0)
+    pea_err err = PEA_OK;
+    if (p->side == PEA_INITIATOR && (p->said & PEA__ACCEPT) == 0 && gate_passed(p))
+        err = accept_say(p);
+    if (err != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
+    if ((p->heard & PEA__ACCEPT) != 0 && (p->side == PEA_RESPONDER || (p->said & PEA__ACCEPT) != 0))
         return opening_finish(p, event);
-    pea_err err = pea__chunk_next(p, event);
+    err = (p->heard & PEA__ACCEPT) != 0 ? PEA_MORE : pea__chunk_next(p, event);
     if (err != PEA_MORE)
         return err;
     err = pea__pull(p);
     return err == PEA_AGAIN || err == PEA_MORE ? err : pea__read_ended(p, err);
+}
+
+/* ---- PING ---- */
+
+pea_err pea__pipe_ping(pea_pipe *p)
+{
+    static const uint8_t nothing[8]; /* any answer will do */
+    if (p->mode != PEA_NATIVE || p->phase != PEA__OPEN)
+        return PEA_OK;
+    return pea__chunk_say(p, PEA__CHUNK_PING, nothing, sizeof nothing);
 }
 
 /* ---- Chunks ---- */

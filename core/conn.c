@@ -12,10 +12,16 @@
 
 /* ---- What the loop watches ---- */
 
+/* Messages wait until reading is resumed. */
+static bool holds_back(const pea_conn *c)
+{
+    return c->paused && c->node->limits.inbound_overflow == PEA_OVERFLOW_BLOCK;
+}
+
 /* A pause is for messages: after our farewell the peer's end is awaited all the same. */
 static bool wants_read(const pea_conn *c)
 {
-    bool paused = c->paused && pea_pipe_state(c->pipe) < PEA_CLOSING;
+    bool paused = holds_back(c) && !c->challenged && pea_pipe_state(c->pipe) < PEA_CLOSING;
     return !c->connecting && !paused && !c->fin && pea_pipe_room(c->pipe) > 0;
 }
 
@@ -72,7 +78,9 @@ static void snapshot_refused(const pea_conn *c, pea_conn_info *info)
 static void log_end(pea_conn *c, const pea_reason *reason)
 {
     char text[PEA_REASON_TEXT_BYTES];
-    pea__log(c->node->runtime, PEA_LOG_INFO, c->node, c, pea_reason_format(reason, text));
+    pea_runtime *r = c->node->runtime;
+    if (pea__log_may(r, PEA_LOG_INFO, c->ready ? PEA__LOG_ENDED : PEA__LOG_FAILED))
+        pea__log(r, PEA_LOG_INFO, c->node, c, pea_reason_format(reason, text));
 }
 
 /* CLOSED: the callbacks that are owed, then nothing of the connection is left but its memory, until the round frees
@@ -84,6 +92,7 @@ static void end(pea_conn *c, const pea_reason *reason)
     ev_io_stop(c->worker->loop, &c->io);
     confirm(c, PEA_OK); /* what has left has left */
     confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);
+    pea__conn_tally_end(c, reason);
     log_end(c, reason);
     const pea_node_callbacks *on = &c->node->on;
     if (c->ready) {
@@ -96,9 +105,10 @@ static void end(pea_conn *c, const pea_reason *reason)
     }
     close(c->fd);
     pea__registry_remove(c);
-    pea__admission_gone(c->node, c->ready);
+    atomic_store(&c->settled, true);
+    pea__admission_gone(c->node, &c->origin, c->ready);
     pea__worker_queue(c->worker, c);
-    if (c->node->shutting_down || c->node->freed)
+    if (c->travel == NULL && (c->node->shutting_down || c->node->freed))
         pea__worker_queue_node(c->worker, c->node);
 }
 
@@ -124,10 +134,14 @@ static void deliver(pea_conn *c, const pea_event *event)
     case PEA_EVENT_READY:
         c->ready = true;
         c->heard_ms = pea__now_ms();
-        pea__admission_ready(c->node);
-        if (pea__registry_name(c) != PEA_OK) {
+        atomic_store(&c->settled, true);
+        pea__admission_ready(c->node, &c->origin);
+        pea__conn_tally(c, PEA__T_CONNECTS, 1);
+        if (pea__by_peer_add(c) != PEA_OK) {
             pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
         }
+        if (c->challenged)
+            pea__claim_lives(c);
         pea__log(c->node->runtime, PEA_LOG_DEBUG, c->node, c, "connected");
         if (on->on_connect != NULL)
             on->on_connect(c, user);
@@ -135,6 +149,11 @@ static void deliver(pea_conn *c, const pea_event *event)
     case PEA_EVENT_MESSAGE:
         if (!may_hand_out(c, event))
             break;
+        if (c->paused) { /* else it would not have been read: PEA_OVERFLOW_DROP */
+            c->dropped++;
+            pea__conn_tally(c, PEA__T_DROPPED, 1);
+            break;
+        }
         c->messages_in++;
         if (on->on_message != NULL) {
             c->worker->message_of = c;
@@ -163,12 +182,22 @@ void pea__conn_pump(pea_conn *c)
     pea_event event;
     if (c->connecting && pea_pipe_state(c->pipe) < PEA_CLOSING)
         return; /* the pipe would begin to speak, and in foreign modes be READY */
-    while (!c->over && !(c->paused && pea_pipe_state(c->pipe) == PEA_READY)) {
-        if (pea_pipe_next(c->pipe, &event) != PEA_OK)
+    while (!c->over && !(holds_back(c) && pea_pipe_state(c->pipe) == PEA_READY)) {
+        if (pea_pipe_next(c->pipe, &event) == PEA_OK) {
+            deliver(c, &event);
+        } else if (pea__pipe_take_ask(c->pipe)) {
+            pea__claim(c);
+        } else if (pea__pipe_take_bill(c->pipe)) {
+            pea__metering_ask(c);
+        } else {
+            pea__conn_tally_messages(c);
             return;
-        deliver(c, &event);
+        }
     }
-    if (!c->over && pea__pipe_hold(c->pipe) != PEA_OK) /* paused: the rest of the scratch must not be lost */
+    if (c->over)
+        return;
+    pea__conn_tally_messages(c);
+    if (pea__pipe_hold(c->pipe) != PEA_OK) /* paused: the rest of the scratch must not be lost */
         pea__conn_abort(c, PEA_BY_READING, PEA_E_NOMEM, NULL);
 }
 
@@ -220,8 +249,11 @@ static bool read_once(pea_conn *c)
     } else {
         size_t taken;
         c->bytes_in += (size_t)n;
+        pea__conn_tally(c, PEA__T_BYTES_IN, (size_t)n);
         tick(c);
         c->heard_ms = pea__now_ms();
+        if (c->challenged && c->ready && !c->closing)
+            pea__claim_lives(c);
         pea_err err = pea__pipe_lend(c->pipe, scratch, (size_t)n, PEA__HEADROOM_BYTES, &taken);
         (void)err; /* a failure is the pipe's end, which pea__conn_pump() tells */
     }
@@ -256,6 +288,8 @@ static void write_failed(pea_conn *c)
 /* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
 static void write_out(pea_conn *c)
 {
+    if (pea_pipe_queued(c->pipe) > c->queued_most)
+        c->queued_most = (uint32_t)pea_pipe_queued(c->pipe);
     if (c->connecting || c->blocked || c->over || c->sys_errno != 0)
         return;
     for (unsigned i = 0; i < PEA__WRITES_PER_EVENT; i++) {
@@ -279,11 +313,15 @@ static void write_out(pea_conn *c)
         }
         size_t sent = n > 0 ? (size_t)n : 0;
         c->bytes_out += sent;
+        pea__conn_tally(c, PEA__T_BYTES_OUT, sent);
         pea_pipe_sent(c->pipe, sent);
         if (sent < span.len) {
+            if (sent > 0 || c->taken_ms == 0)
+                c->taken_ms = pea__now_ms();
             c->blocked = true;
             return;
         }
+        c->taken_ms = 0;
     }
     pea__worker_queue(c->worker, c); /* its turn is over: the rest goes in the next round */
 }
@@ -310,6 +348,17 @@ static void flush(pea_conn *c)
 
 /* ---- The loop's calls ---- */
 
+/* The socket is connected. */
+static void begin(pea_conn *c)
+{
+    c->connecting = false;
+    c->since_ms = c->heard_ms = pea__now_ms();
+    c->pump_due = true; /* it speaks, and is spoken of, from the loop */
+    pea__worker_queue(c->worker, c);
+    watch(c);
+    pea__conn_retime(c);
+}
+
 static void on_io(struct ev_loop *loop, ev_io *io, int events)
 {
     pea_conn *c = io->data;
@@ -321,7 +370,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
     } else if (c->connecting) {
         int sys = pea__socket_dialled(c->fd);
         if (sys == 0)
-            pea__conn_begin(c);
+            begin(c);
         else
             c->sys_errno = sys;
     } else {
@@ -349,7 +398,11 @@ static void conn_free(pea_conn *c)
 void pea__conn_round(pea_conn *c)
 {
     if (c->over) {
+        pea__worker *w = c->worker;
+        pea_node *node = c->node;
+        pea__post *travel = c->travel;
         conn_free(c);
+        pea__conn_departed(w, node, travel);
         return;
     }
     if (c->connecting && c->sys_errno != 0) {
@@ -369,8 +422,8 @@ void pea__conn_round(pea_conn *c)
 
 /* ---- Birth ---- */
 
-pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, pea_chain *chain,
-                      pea_codec *codec, const pea_dial_opts *dial, pea_error *why)
+pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, const pea__origin *origin,
+                      pea_chain *chain, pea_codec *codec, const pea_dial_opts *dial, int dial_errno, pea_error *why)
 {
     pea_runtime *r = node->runtime;
     pea_err err;
@@ -380,13 +433,18 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
         goto out;
     }
     pea__node_notice(node, chain);
-    c->worker = &r->worker;
+    c->worker = pea__least_loaded(r);
     c->node = node;
-    c->id = ++r->last_conn;
+    c->id = ++r->last_conn * (r->n_threads + 1u) + c->worker->index;
     c->fd = fd;
-    c->side = dial != NULL ? PEA_INITIATOR : PEA_RESPONDER;
+    c->dialled = dial != NULL;
+    c->side = (uint8_t)(dial != NULL ? dial->side : PEA_RESPONDER);
     c->remote = *remote;
-    c->since_ms = pea__now_ms();
+    c->origin = *origin;
+    c->since_ms = c->born_ms = pea__now_ms();
+    c->connecting = dial_errno != 0;
+    c->sys_errno = dial_errno == EINPROGRESS ? 0 : dial_errno;
+    c->user = dial != NULL ? dial->user : NULL;
     pea_pipe_opts opts = {.size = sizeof opts,
                           .side = (pea_side)c->side,
                           .codec = codec,
@@ -398,6 +456,12 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
                           .low_water = node->limits.low_water,
                           .half_close = node->limits.half_close};
     err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, r->serial, c->id, why);
+    if (err == PEA_OK && dial == NULL)
+        pea__pipe_meter(c->pipe);
+    if (err == PEA_OK && node->limits.one_per_peer)
+        pea__pipe_gate(c->pipe);
+    if (err == PEA_OK && c->worker != &r->worker && (c->travel = pea__alloc(sizeof *c->travel)) == NULL)
+        err = pea__error(why, PEA_E_NOMEM, NULL);
     if (err == PEA_OK && pea__registry_add(c) != PEA_OK)
         err = pea__error(why, PEA_E_NOMEM, NULL);
     if (err != PEA_OK)
@@ -405,42 +469,55 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     ev_init(&c->io, on_io);
     ev_init(&c->timer, pea__conn_on_timer);
     c->io.data = c->timer.data = c;
+    pea__tally_add(&node->tally[0], dial != NULL ? PEA__T_DIALLED : PEA__T_ACCEPTED, 1);
     *conn = c;
     return PEA_OK;
 out:
-    if (c != NULL)
+    if (c != NULL) {
+        pea__free(c->travel);
         conn_free(c);
-    close(fd);
-    pea__admission_gone(node, false);
+    }
+    pea__admission_gone(node, origin, false);
     return err;
 }
 
-void pea__conn_begin(pea_conn *c)
+void pea__conn_live(pea_conn *c)
 {
-    c->connecting = false;
-    c->since_ms = c->heard_ms = pea__now_ms();
-    c->pump_due = true; /* it speaks, and is spoken of, from the loop */
-    pea__worker_queue(c->worker, c);
-    watch(c);
-    pea__conn_retime(c);
+    if (pea__registry_adopt(c) != PEA_OK)
+        pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+    if (!c->connecting) {
+        begin(c);
+    } else {
+        if (c->sys_errno != 0)
+            pea__worker_queue(c->worker, c);
+        watch(c);
+        pea__conn_retime(c);
+    }
+    pea__conn_obey(c);
 }
 
-void pea__conn_dial(pea_conn *c, int dial_errno)
+void pea__conn_obey(pea_conn *c)
 {
-    if (dial_errno == 0) {
-        pea__conn_begin(c);
-        return;
-    }
-    c->connecting = true;
-    if (dial_errno != EINPROGRESS) {
-        c->sys_errno = dial_errno;
-        pea__worker_queue(c->worker, c);
-    }
-    watch(c);
-    pea__conn_retime(c);
+    static const pea_reason shutdown_reason = {
+        .origin = PEA_BY_SHUTDOWN, .err = PEA_OK, .code = PEA_CODE_SHUTDOWN, .text = "the node shuts down"};
+    if (c->node->freed)
+        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_ABORTED, "the node was freed");
+    else if (c->node->overdue)
+        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_TIMEOUT, "the shutdown's deadline passed");
+    else if (c->node->shutting_down)
+        pea__conn_finish(c, &shutdown_reason);
 }
 
 /* ---- The public face ---- */
+
+static pea_err not_sent(pea_conn *c, pea_err err)
+{
+    if (err == PEA_E_QUEUE_FULL) {
+        c->queue_full++;
+        pea__conn_tally(c, PEA__T_QUEUE_FULL, 1);
+    }
+    return err;
+}
 
 pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
 {
@@ -453,7 +530,7 @@ pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
     }
     pea_err err = pea_pipe_send(c->pipe, data, len);
     if (err != PEA_OK)
-        return err;
+        return not_sent(c, err);
     c->messages_out++;
     if (pea_pipe_queued(c->pipe) >= PEA_WRITE_MAX && !c->blocked)
         write_out(c); /* a full write need not wait for the round; what it brings is told there */
@@ -558,6 +635,10 @@ pea_err pea_conn_end(pea_conn *c)
 
 void pea_conn_pause(pea_conn *c)
 {
+    if (!c->paused) {
+        c->pauses++;
+        pea__conn_tally(c, PEA__T_PAUSES, 1);
+    }
     c->paused = true;
     watch(c);
 }

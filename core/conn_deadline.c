@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A connection's deadlines: connect, handshake, an unfinished message, idling, linger. One timer serves them all. It is
- * moved only to come earlier; if it comes too early, it looks again: traffic never touches it. */
+/* A connection's deadlines: connect, handshake, an unfinished message, idling, a write that is not taken, linger. One
+ * timer serves them all. It is moved only to come earlier; if it comes too early, it looks again: traffic never touches
+ * it. */
 #include <string.h>
 
 #include "runtime_priv.h"
@@ -19,6 +20,17 @@ static int64_t partial_due(const pea_conn *c)
     return after(since > c->since_ms ? since : c->since_ms, c->node->limits.partial_timeout_ms);
 }
 
+/* When a socket that takes nothing is given up. */
+static int64_t write_due(const pea_conn *c)
+{
+    return c->taken_ms != 0 ? after(c->taken_ms, c->node->limits.write_timeout_ms) : INT64_MAX;
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* When the deadline of the state that the connection is in passes; INT64_MAX: never. */
 static int64_t due(const pea_conn *c)
 {
@@ -27,15 +39,16 @@ static int64_t due(const pea_conn *c)
         return after(c->since_ms, t->connect_timeout_ms);
     if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
         return after(c->since_ms, t->linger_ms);
+    if (c->in_line)
+        return after(c->since_ms, PEA__LIFE_MS);
     if (!c->ready)
         return after(c->since_ms, t->handshake_timeout_ms);
     if (c->waiting)
         return after(c->since_ms, t->handshake_timeout_ms);
     if (c->paused) /* that we hear nothing is our own doing */
-        return INT64_MAX;
+        return write_due(c);
     int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
-    int64_t partial = partial_due(c);
-    return idle < partial ? idle : partial;
+    return sooner(sooner(idle, partial_due(c)), write_due(c));
 }
 
 void pea__conn_timer_stop(pea_conn *c)
@@ -93,8 +106,16 @@ static void expired(pea_conn *c)
         pea_pipe_abort(c->pipe, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the linger time passed");
         return;
     }
+    if (c->in_line) {
+        pea__claim_overdue(c);
+        return;
+    }
     if (c->waiting) {
         pea__pipe_revoke(c->pipe, "the policy was asked again, and did not answer in time");
+        return;
+    }
+    if (c->ready && write_due(c) <= pea__now_ms()) { /* nobody would hear a farewell */
+        pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the write timeout passed: the peer takes nothing");
         return;
     }
     const char *text = !c->ready                         ? "the handshake timeout passed"

@@ -13,7 +13,7 @@
 struct pea__judge {
     pea_policy *policy; /* the key; a reference */
     pea_runtime *runtime;
-    pea_node *nodes; /* that use it */
+    uint32_t nodes; /* that use it */
     ev_timer timer;
     atomic_bool changed; /* and nobody has been judged by that change yet */
     UT_hash_handle hh;
@@ -23,12 +23,15 @@ struct pea__judge {
 static void on_changed(void *arg)
 {
     pea__judge *j = arg;
-    pea__worker *w = &j->runtime->worker;
-    if (pea__forked(j->runtime))
+    pea_runtime *r = j->runtime;
+    if (pea__forked(r))
         return;
     atomic_store(&j->changed, true);
-    atomic_store(&w->judge_due, true);
-    ev_async_send(w->loop, &w->mail);
+    for (uint32_t i = 0; i <= r->n_threads; i++) {
+        pea__worker *w = i == 0 ? &r->worker : &r->threads[i - 1];
+        atomic_store(&w->judge_due, true);
+        ev_async_send(w->loop, &w->mail);
+    }
 }
 
 /* ---- Time ---- */
@@ -77,24 +80,18 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* ---- Judging ---- */
 
-/* Nobody leaves these lists meanwhile: connections and nodes end in the round. */
-static void judge_all(pea__judge *j)
-{
-    for (pea_node *node = j->nodes; node != NULL; node = node->judge_next)
-        for (pea_conn *c = node->conns; c != NULL; c = c->next)
-            pea__conn_judge(c);
-}
-
+/* Whose policy has not changed is not asked: its generation says so. Nobody leaves the tables meanwhile: connections
+ * end in the round. */
 void pea__judge_run(pea__worker *w)
 {
+    pea_runtime *r = w->runtime;
     if (!atomic_exchange(&w->judge_due, false))
         return;
-    for (pea__judge *j = w->runtime->judges; j != NULL; j = j->hh.next) {
-        if (!atomic_exchange(&j->changed, false))
-            continue;
-        tick(j); /* the next rule may expire earlier now */
-        judge_all(j);
-    }
+    for (pea__judge *j = w == &r->worker ? r->judges : NULL; j != NULL; j = j->hh.next)
+        if (atomic_exchange(&j->changed, false))
+            tick(j); /* the next rule may expire earlier now */
+    for (pea_conn *c = w->conns; c != NULL; c = c->hh.next)
+        pea__conn_judge(c);
 }
 
 /* ---- Life ---- */
@@ -146,11 +143,7 @@ pea_err pea__judge_join(pea_node *node, pea_error *why)
     if (j == NULL)
         return err;
     node->judge = j;
-    node->judge_next = j->nodes;
-    node->judge_link = &j->nodes;
-    if (j->nodes != NULL)
-        j->nodes->judge_link = &node->judge_next;
-    j->nodes = node;
+    j->nodes++;
     if (fresh)
         tick(j);
     return PEA_OK;
@@ -162,9 +155,6 @@ void pea__judge_leave(pea_node *node)
     if (j == NULL)
         return;
     node->judge = NULL;
-    *node->judge_link = node->judge_next;
-    if (node->judge_next != NULL)
-        node->judge_next->judge_link = node->judge_link;
-    if (j->nodes == NULL)
+    if (--j->nodes == 0)
         judge_free(j);
 }

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* accept4() */
 #endif
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,10 +32,27 @@ static void rest(pea_listener *l, int sys)
         pea__log(l->node->runtime, PEA_LOG_WARNING, l->node, NULL, text);
     }
     l->exhausted = true;
-    l->node->counts.accept_pauses++;
+    pea__tally_add(&l->node->tally[0], PEA__T_ACCEPT_PAUSES, 1);
     ev_io_stop(loop, &l->io);
     ev_timer_set(&l->pause, PEA__ACCEPT_PAUSE_S, 0.);
     ev_timer_start(loop, &l->pause);
+}
+
+/* All places for handshakes are taken. Where there are threads it takes a moment until somebody has made room. */
+static bool full(pea_listener *l, bool somebody_waits)
+{
+    struct ev_loop *loop = l->node->runtime->worker.loop;
+    if (!pea__admission_full(l->node))
+        return false;
+    if (!somebody_waits)
+        return true;
+    pea__admission_make_room(l->node);
+    if (l->node->runtime->n_threads > 0 && l->fd >= 0) {
+        ev_io_stop(loop, &l->io);
+        ev_timer_set(&l->pause, PEA__ROOM_PAUSE_S, 0.);
+        ev_timer_start(loop, &l->pause);
+    }
+    return true;
 }
 
 static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
@@ -47,18 +65,19 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
 static void admit(pea_listener *l, int fd, const pea_addr *from)
 {
     pea_node *node = l->node;
-    if (pea__admission_take(node, from, NULL) != PEA_OK) {
+    pea__origin origin;
+    if (pea__admission_take(node, from, true, &origin, NULL) != PEA_OK) {
         close(fd);
         return;
     }
     if (node->on.on_accept != NULL && node->on.on_accept(node, from, node->user) != PEA_OK) {
         pea__admission_refused(node);
-        pea__admission_gone(node, false);
+        pea__admission_gone(node, &origin, false);
         close(fd);
         return;
     }
     if (node->shutting_down || node->freed) { /* by on_accept */
-        pea__admission_gone(node, false);
+        pea__admission_gone(node, &origin, false);
         close(fd);
         return;
     }
@@ -66,15 +85,16 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
     pea_conn *conn;
     if (pea__socket_ready(fd, from, &why) != PEA_OK) {
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
-        pea__admission_gone(node, false);
+        pea__admission_gone(node, &origin, false);
         close(fd);
         return;
     }
-    if (pea__conn_new(&conn, node, fd, from, l->chain, l->codec, NULL, &why) != PEA_OK) {
+    if (pea__conn_new(&conn, node, fd, from, &origin, l->chain, l->codec, NULL, 0, &why) != PEA_OK) {
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
+        close(fd);
         return;
     }
-    pea__conn_begin(conn);
+    pea__conn_place(conn);
 }
 
 /* One accept(). False: there is nothing more for now. */
@@ -118,7 +138,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
         return;
     l->accepting = true; /* on_accept may stop listening */
     for (unsigned i = 0; i < PEA__ACCEPTS_PER_EVENT && l->fd >= 0; i++)
-        if (!accept_one(l))
+        if (full(l, i == 0) || !accept_one(l))
             break;
     l->accepting = false;
     if (l->fd < 0)
@@ -127,6 +147,34 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 }
 
 /* ---- Listening ---- */
+
+static bool any_ip(const pea_addr *addr)
+{
+    static const uint8_t zeros[16];
+    size_t n = addr->family == PEA_ADDR_IPV4 ? 4 : 16;
+    return addr->family != PEA_ADDR_UNIX && memcmp(addr->u.ip, zeros, n) == 0;
+}
+
+/* Whether an IPv6 socket takes IPv4 as well. */
+static bool takes_both(const pea_listener *l)
+{
+    int only = 1;
+    socklen_t len = sizeof only;
+    return getsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && only == 0;
+}
+
+bool pea__listener_at(const pea_node *node, const pea_addr *addr)
+{
+    for (const pea_listener *l = node->listeners; l != NULL; l = l->next) {
+        if (pea_addr_equal(&l->addr, addr))
+            return true;
+        bool reached = l->addr.family == addr->family || (l->addr.family == PEA_ADDR_IPV6 && takes_both(l));
+        if (addr->family != PEA_ADDR_UNIX && any_ip(&l->addr) && l->addr.port == addr->port && reached &&
+            pea_addr_is_local(addr))
+            return true;
+    }
+    return false;
+}
 
 pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener,
                         pea_error *why)

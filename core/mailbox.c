@@ -7,22 +7,43 @@
 #include "utf8_priv.h"
 
 /* Queues a post. PEA_OK | PEA_E_QUEUE_FULL, and the post is still the caller's. */
-static pea_err deliver(pea_runtime *runtime, pea__post *post)
+static pea_err post_to(pea__worker *w, pea__post *post)
 {
-    pea__worker *w = &runtime->worker;
     pea_err err = PEA_OK;
     pthread_mutex_lock(&w->mail_lock);
-    if (w->post_bytes + post->bytes > runtime->mailbox_bytes) {
+    if (post->bytes > 0 && w->post_bytes + post->bytes > w->runtime->mailbox_bytes) {
         err = PEA_E_QUEUE_FULL;
     } else {
         w->post_bytes += post->bytes;
         *w->posts_end = post;
         w->posts_end = &post->next;
+        pthread_cond_signal(&w->mail_came);
     }
     pthread_mutex_unlock(&w->mail_lock);
     if (err == PEA_OK)
         ev_async_send(w->loop, &w->mail);
     return err;
+}
+
+void pea__mailbox_post(pea__worker *w, pea__post *post)
+{
+    post->bytes = 0;
+    (void)post_to(w, post);
+}
+
+void pea__mailbox_wait(pea__worker *w)
+{
+    pthread_mutex_lock(&w->mail_lock);
+    while (w->posts == NULL)
+        pthread_cond_wait(&w->mail_came, &w->mail_lock);
+    pthread_mutex_unlock(&w->mail_lock);
+}
+
+/* To whom the connection of this id belongs: ids say so. */
+static pea_err deliver(pea_runtime *runtime, uint64_t conn, pea__post *post)
+{
+    uint64_t index = conn % (runtime->n_threads + 1u);
+    return post_to(index == 0 ? &runtime->worker : &runtime->threads[index - 1], post);
 }
 
 static pea__post *take_all(pea__worker *w)
@@ -41,7 +62,6 @@ void pea__mailbox_run(pea__worker *w)
     for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
         next = post->next;
         post->run(w, post);
-        pea__free(post);
     }
 }
 
@@ -50,6 +70,10 @@ void pea__mailbox_drop(pea__worker *w)
 {
     for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
         next = post->next;
+        if (post->owed) {
+            post->run(w, post);
+            continue;
+        }
         if (post->on_sent != NULL)
             post->on_sent(post->arg, PEA_E_STALE);
         pea_msg_unref(post->msg);
@@ -66,8 +90,10 @@ typedef struct resume {
 
 static void run_resume(pea__worker *w, pea__post *post)
 {
-    pea_conn *conn = pea__registry_find(w->runtime, post->ticket.conn);
-    if (conn == NULL || conn->over || pea_pipe_resume(conn->pipe, post->ticket, post->verdict) != PEA_OK)
+    pea_conn *conn = pea__registry_find(w, post->ticket.conn);
+    bool taken = conn != NULL && !conn->over && pea_pipe_resume(conn->pipe, post->ticket, post->verdict) == PEA_OK;
+    pea__free(post);
+    if (!taken)
         return; /* answered already, or too late */
     if (conn->ready)
         pea__conn_judge(conn); /* a no holds also while reading is paused */
@@ -78,7 +104,7 @@ static void run_resume(pea__worker *w, pea__post *post)
 static void resume_in(pea_runtime *runtime, void *arg)
 {
     resume *r = arg;
-    r->err = pea__forked(runtime) ? PEA_E_FORKED : deliver(runtime, r->post);
+    r->err = pea__forked(runtime) ? PEA_E_FORKED : deliver(runtime, r->post->ticket.conn, r->post);
 }
 
 pea_err pea_post_resume(pea_ticket ticket, pea_err verdict)
@@ -94,15 +120,50 @@ pea_err pea_post_resume(pea_ticket ticket, pea_err verdict)
     return r.err;
 }
 
+/* ---- Questions from within ---- */
+
+static void run_ask(pea__worker *w, pea__post *post)
+{
+    pea_conn *conn = pea__registry_find(w, post->conn);
+    if (conn != NULL && !conn->over)
+        post->ask(conn);
+    pea__free(post);
+}
+
+void pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn))
+{
+    pea__post *post = pea__alloc(sizeof *post);
+    if (post == NULL)
+        return;
+    *post = (pea__post){.run = run_ask, .conn = conn, .ask = fn};
+    (void)deliver(runtime, conn, post);
+}
+
+static void make_room(pea_conn *conn)
+{
+    if (conn != NULL && !conn->ready)
+        pea__conn_abort(conn, PEA_BY_HANDSHAKE, PEA_E_LIMIT, "it made room for others: max_pending is reached");
+}
+
+void pea__conn_make_room(pea_runtime *runtime, uint64_t id)
+{
+    if (runtime->n_threads == 0) {
+        make_room(pea__registry_find(&runtime->worker, id));
+        return;
+    }
+    pea__mailbox_ask(runtime, id, make_room);
+}
+
 /* ---- Send ---- */
 
 static void run_send(pea__worker *w, pea__post *post)
 {
-    pea_conn *conn = pea__registry_find(w->runtime, post->conn);
+    pea_conn *conn = pea__registry_find(w, post->conn);
     pea_err err = conn != NULL ? pea_conn_send_msg(conn, post->msg, post->on_sent, post->arg) : PEA_E_STALE;
     if (err != PEA_OK && post->on_sent != NULL)
         post->on_sent(post->arg, err);
     pea_msg_unref(post->msg);
+    pea__free(post);
 }
 
 pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*on_sent)(void *arg, pea_err err),
@@ -119,7 +180,7 @@ pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*
                         .msg = pea_msg_ref(msg),
                         .on_sent = on_sent,
                         .arg = arg};
-    pea_err err = deliver(runtime, post);
+    pea_err err = deliver(runtime, conn, post);
     if (err != PEA_OK) {
         pea_msg_unref(msg);
         pea__free(post);
@@ -131,9 +192,10 @@ pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*
 
 static void run_close(pea__worker *w, pea__post *post)
 {
-    pea_conn *conn = pea__registry_find(w->runtime, post->conn);
+    pea_conn *conn = pea__registry_find(w, post->conn);
     if (conn != NULL)
         pea_conn_close(conn, post->code, post->text);
+    pea__free(post);
 }
 
 pea_err pea_post_close(pea_runtime *runtime, uint64_t conn, uint16_t code, const char *text)
@@ -147,7 +209,7 @@ pea_err pea_post_close(pea_runtime *runtime, uint64_t conn, uint16_t code, const
     *post = (pea__post){.run = run_close, .bytes = sizeof *post + len + 1, .conn = conn, .code = code};
     if (len > 0)
         memcpy(post->text, text, len);
-    pea_err err = deliver(runtime, post);
+    pea_err err = deliver(runtime, conn, post);
     if (err != PEA_OK)
         pea__free(post);
     return err;

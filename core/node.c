@@ -6,6 +6,7 @@
 
 #include "chain_priv.h"
 #include "err_priv.h"
+#include "peapod/handover.h"
 #include "runtime_priv.h"
 
 /* ---- Birth ---- */
@@ -21,11 +22,21 @@ static void fill_in(pea_node_opts *o)
 {
     or_default(&o->max_connections, PEA_UNLIMITED);
     or_default(&o->max_pending, 1024);
+    or_default(&o->reserved_pending, o->max_pending == PEA_UNLIMITED ? 0 : o->max_pending / 8);
+    or_default(&o->max_per_ip, PEA_UNLIMITED);
+    or_default(&o->max_per_prefix, PEA_UNLIMITED);
+    or_default(&o->prefix_rate, PEA_UNLIMITED);
+    or_default(&o->prefix_burst, o->prefix_rate);
+    if (o->prefix_bits4 == 0)
+        o->prefix_bits4 = 24;
+    if (o->prefix_bits6 == 0)
+        o->prefix_bits6 = 56;
     or_default(&o->connect_timeout_ms, 5000);
     or_default(&o->handshake_timeout_ms, 10000);
     or_default(&o->linger_ms, 2000);
     or_default(&o->partial_timeout_ms, 30000);
     or_default(&o->idle_timeout_ms, PEA_NEVER);
+    or_default(&o->write_timeout_ms, 60000);
 }
 
 /* An older caller's callbacks are fewer; a newer one's must not name what we do not know. */
@@ -47,6 +58,14 @@ static pea_err check(const pea_node_opts *o, pea_error *why)
         return err;
     if (pea__chain_mode(o->chain) == PEA_RECORDS && o->codec != NULL)
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
+    if (o->prefix_bits4 > 32 || o->prefix_bits6 > 128)
+        return pea__error(why, PEA_E_INVALID, "prefix_bits4 is at most 32, prefix_bits6 at most 128");
+    if (o->max_pending != 0 && o->max_pending != PEA_UNLIMITED && o->reserved_pending >= o->max_pending)
+        return pea__error(why, PEA_E_INVALID, "reserved_pending leaves nobody else a place of max_pending");
+    if (o->n_exempt > 0 && o->exempt == NULL)
+        return pea__error(why, PEA_E_INVALID, "n_exempt is set, and exempt is not");
+    if (o->inbound_overflow != PEA_OVERFLOW_BLOCK && o->inbound_overflow != PEA_OVERFLOW_DROP)
+        return pea__error(why, PEA_E_INVALID, "inbound_overflow is PEA_OVERFLOW_BLOCK or PEA_OVERFLOW_DROP");
     if (o->low_water != 0 && o->high_water != 0 && o->low_water > o->high_water)
         return pea__error(why, PEA_E_INVALID, "low_water is above high_water");
     return PEA_OK;
@@ -65,8 +84,22 @@ static char *name_of(pea_runtime *runtime, const char *name)
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
 
+static pea_err copy_exempt(pea_node *node, const pea_node_opts *o, pea_error *why)
+{
+    if (o->n_exempt == 0)
+        return PEA_OK;
+    node->exempt = pea__alloc(o->n_exempt * sizeof *node->exempt);
+    if (node->exempt == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    memcpy(node->exempt, o->exempt, o->n_exempt * sizeof *node->exempt);
+    node->n_exempt = o->n_exempt;
+    return PEA_OK;
+}
+
 static void node_free(pea_node *node)
 {
+    (void)pthread_mutex_destroy(&node->lock);
+    pea__admission_free(node);
     pea_chain_unref(node->chain);
     pea_codec_unref(node->codec);
     pea_policy_unref(node->policy);
@@ -89,13 +122,27 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
         codec = pea_codec_ref(o.codec);
     else if (pea__chain_mode(o.chain) != PEA_RECORDS && (err = pea_codec_length(&codec, NULL, why)) != PEA_OK)
         return err;
-    pea_node *n = pea__alloc(sizeof *n);
+    pea_node *n = pea__alloc(sizeof *n + (runtime->n_threads + 1u) * sizeof n->tally[0]);
     char *name = name_of(runtime, o.name);
     if (n == NULL || name == NULL) {
         pea_codec_unref(codec);
         pea__free(n);
         pea__free(name);
         return pea__error(why, PEA_E_NOMEM, NULL);
+    }
+    if (pthread_mutex_init(&n->lock, NULL) != 0) {
+        pea_codec_unref(codec);
+        pea__free(n);
+        pea__free(name);
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    }
+    err = copy_exempt(n, &o, why);
+    if (err != PEA_OK) {
+        (void)pthread_mutex_destroy(&n->lock);
+        pea_codec_unref(codec);
+        pea__free(n);
+        pea__free(name);
+        return err;
     }
     fill_in(&o);
     n->runtime = runtime;
@@ -110,6 +157,7 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
     o.chain = NULL;
     o.codec = NULL;
     o.policy = NULL;
+    o.exempt = NULL;
     o.on = NULL;
     o.user = NULL;
     n->limits = o;
@@ -158,21 +206,29 @@ static void tell_done(pea_node *node)
 
 static void unlisten_all(pea_node *node)
 {
+    pea_handover_withdraw(node);
     while (node->listeners != NULL)
         pea_node_unlisten(node, node->listeners);
 }
 
+static void bury(pea_node *node)
+{
+    pea__judge_leave(node);
+    node->runtime->nodes--;
+    node_free(node);
+}
+
 void pea__node_due(pea_node *node)
 {
-    if (node->counts.connections > 0)
+    if (node->counts.connections > 0 || node->placed > 0 || atomic_load(&node->broadcasts) > 0)
         return;
     deadline_stop(node);
     tell_done(node);
     if (!node->freed || node->due) /* freed by on_done: the next pass has it */
         return;
-    pea__judge_leave(node);
-    node->runtime->nodes--;
-    node_free(node);
+    node->gone = true;
+    if (!node->held)
+        bury(node);
 }
 
 void pea_node_free(pea_node *node)
@@ -180,12 +236,22 @@ void pea_node_free(pea_node *node)
     if (node == NULL || node->freed || pea__forked(node->runtime))
         return;
     pea__worker *w = &node->runtime->worker;
+    bool waits = node->runtime->n_threads > 0 && !w->inside;
     node->freed = true;
     unlisten_all(node);
-    for (pea_conn *c = node->conns; c != NULL; c = c->next)
-        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_ABORTED, "the node was freed");
+    pea__node_ends(node);
+    node->held = waits;
     pea__worker_queue_node(w, node);
     pea__worker_settle(w);
+    while (waits && !node->gone) {
+        pea__mailbox_wait(w);
+        w->inside = true;
+        pea__mailbox_run(w);
+        pea__worker_leave(w);
+        pea__worker_settle(w);
+    }
+    if (waits)
+        bury(node);
 }
 
 /* ---- Shutdown ---- */
@@ -196,8 +262,8 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     deadline_stop(node);
-    for (pea_conn *c = node->conns; c != NULL; c = c->next)
-        pea__conn_abort(c, PEA_BY_SHUTDOWN, PEA_E_TIMEOUT, "the shutdown's deadline passed");
+    node->overdue = true;
+    pea__node_ends(node);
 }
 
 static void deadline_set(pea_node *node, uint32_t ms)
@@ -216,8 +282,6 @@ static void deadline_set(pea_node *node, uint32_t ms)
 
 pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg)
 {
-    static const pea_reason reason = {
-        .origin = PEA_BY_SHUTDOWN, .err = PEA_OK, .code = PEA_CODE_SHUTDOWN, .text = "the node shuts down"};
     if (pea__forked(node->runtime))
         return PEA_E_FORKED;
     pea__done *d = pea__alloc(sizeof *d);
@@ -227,8 +291,7 @@ pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(
     node->done = d;
     node->shutting_down = true;
     unlisten_all(node);
-    for (pea_conn *c = node->conns; c != NULL; c = c->next)
-        pea__conn_finish(c, &reason);
+    pea__node_ends(node);
     if (node->counts.connections > 0)
         deadline_set(node, deadline_ms);
     pea__worker_queue_node(&node->runtime->worker, node);
@@ -259,21 +322,20 @@ pea_runtime *pea_node_runtime(const pea_node *node)
 
 void pea_node_counts(const pea_node *node, pea_counts *counts)
 {
-    *counts = node->counts;
+    *counts = (pea_counts){.connections = node->counts.connections,
+                           .pending = node->counts.pending,
+                           .ready = node->counts.ready,
+                           .listeners = node->counts.listeners,
+                           .refused = node->counts.refused,
+                           .accept_pauses = node->tally[0].n[PEA__T_ACCEPT_PAUSES]};
 }
 
-/* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(),
- * from the loop. */
 void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg)
 {
-    pea__worker *w = &node->runtime->worker;
+    pea__worker *w = pea__worker_here(node->runtime);
     bool inside = w->inside;
     w->inside = true; /* what fn frees must wait for the round, also outside of the loop */
-    for (pea_conn *c = node->conns, *next; c != NULL; c = next) {
-        next = c->next;
-        if (!fn(c, arg))
-            break;
-    }
+    pea__registry_each(node, fn, arg);
     if (!inside)
         pea__worker_leave(w);
 }

@@ -567,6 +567,11 @@ const pea_peer *pea_pipe_peer(const pea_pipe *p)
     return v != NULL && v->proven && (!v->refused || p->ready_told) ? &v->peer : NULL;
 }
 
+const pea_peer *pea__pipe_self(const pea_pipe *p)
+{
+    return &p->chain->self;
+}
+
 const pea_peer *pea_pipe_refused(const pea_pipe *p)
 {
     return p->verdict != NULL && p->verdict->refused ? &p->verdict->peer : NULL;

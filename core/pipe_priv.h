@@ -34,6 +34,30 @@ PEA_MUST_CHECK pea_err pea__pipe_hold(pea_pipe *pipe);
 /* Takes a DRAIN that is due, alone: for a connection that is paused, whose messages wait. */
 bool pea__pipe_take_drain(pea_pipe *pipe);
 
+/* The pipe is to ask before it accepts its peer: a native initiator before its ACCEPT and before READY, a native
+ * responder before its ACCEPT. Before the first next(). */
+void pea__pipe_gate(pea_pipe *pipe);
+
+/* After next() said PEA_MORE: whether it asks; once for each question. pea__pipe_admit() says yes. */
+bool pea__pipe_take_ask(pea_pipe *pipe);
+void pea__pipe_admit(pea_pipe *pipe);
+
+/* The pipe's stages are to be paid for (pea_stage_pay()): after next() said PEA_MORE the bill is taken, once, and paid
+ * at any time after. */
+void pea__pipe_meter(pea_pipe *pipe);
+bool pea__pipe_take_bill(pea_pipe *pipe);
+void pea__pipe_paid(pea_pipe *pipe);
+
+/* Whether the peer has said ACCEPT. */
+bool pea__pipe_accepted(const pea_pipe *pipe);
+
+/* Who we are on this connection; PEA_PEER_NONE: nobody. */
+const pea_peer *pea__pipe_self(const pea_pipe *pipe);
+
+/* Queues a PING; its PONG is nobody's event. Nothing happens where there is none (foreign modes, the end). PEA_OK |
+ * PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__pipe_ping(pea_pipe *pipe);
+
 /* Whether pea_pipe_output() would have something to say. */
 bool pea__pipe_has_output(const pea_pipe *pipe);
 

@@ -74,6 +74,42 @@ pea_err pea_stage_answer(const pea_stage_env *env)
     return p->answer == PEA_MORE || pea__policy_waits(p) ? PEA_WAIT : p->answer;
 }
 
+/* ---- Paying for work ---- */
+
+void pea__pipe_meter(pea_pipe *p)
+{
+    p->bill = PEA__BILL_DUE;
+}
+
+pea_err pea_stage_pay(pea_stage_env *env)
+{
+    pea_pipe *p = env->pipe;
+    if (p->bill == PEA__BILL_NONE)
+        return PEA_OK;
+    if (p->bill == PEA__BILL_DUE) {
+        p->bill = PEA__BILL_WRITTEN;
+        (void)pea__wait_open(p);
+    }
+    return PEA_WAIT;
+}
+
+bool pea__pipe_take_bill(pea_pipe *p)
+{
+    if (p->bill != PEA__BILL_WRITTEN || p->phase != PEA__STAGES)
+        return false;
+    p->bill = PEA__BILL_TAKEN;
+    return true;
+}
+
+void pea__pipe_paid(pea_pipe *p)
+{
+    if (p->bill != PEA__BILL_TAKEN)
+        return;
+    p->bill = PEA__BILL_NONE; /* all that follows is paid, too */
+    p->answer = PEA_MORE;
+    p->stage_poked = true;
+}
+
 pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
 {
     pea_pipe *p = env->pipe;

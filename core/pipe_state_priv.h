@@ -31,6 +31,12 @@ typedef enum pea__phase {
     PEA__OVER      /* CLOSED is due, or was told */
 } pea__phase;
 
+/* What the driver was asked. */
+typedef enum pea__gate { PEA__GATE_IDLE = 0, PEA__GATE_ASKS, PEA__GATE_WAITS, PEA__GATE_OPEN } pea__gate;
+
+/* Whether a stage may compute for a stranger. */
+typedef enum pea__bill { PEA__BILL_NONE = 0, PEA__BILL_DUE, PEA__BILL_WRITTEN, PEA__BILL_TAKEN } pea__bill;
+
 /* One floor of the pipe: a transform and the plaintext that it made. Floor 0 has no transform: it is the wire. */
 typedef struct pea__floor {
     pea_transform transform;
@@ -89,6 +95,9 @@ struct pea_pipe {
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
     bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
+    bool gated;      /* the driver is asked before the peer is accepted */
+    uint8_t gate;    /* pea__gate */
+    uint8_t bill;    /* pea__bill */
     bool greets;     /* native, and no stage negotiates by itself */
     bool last_words; /* a stage or transform failed and said so to the peer: an alert */
     bool judging;    /* the policy's check() runs */

@@ -133,6 +133,8 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
 /* The expectation, then the policy. */
 static pea_err judge(pea_pipe *p, pea__verdict *v)
 {
+    if (p->chain->self.kind != PEA_PEER_NONE && pea_peer_equal(&p->chain->self, &v->peer))
+        return refuse(p, "the peer is this node itself, or has its identity");
     if (p->expect != NULL && !pea_peer_equal(p->expect, &v->peer))
         return refuse(p, "the peer is not the one that was expected");
     if (p->policy != NULL)

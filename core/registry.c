@@ -1,96 +1,132 @@
 /* SPDX-License-Identifier: MIT */
-/* Live connections: by id in the runtime, by address and by proven peer in their node. Touched when a connection comes,
- * goes or is looked up. */
-#include <string.h>
-
+/* Live connections: by id with their own thread, by address in their node; by peer they are in by_peer.c. Touched when
+ * a connection comes, goes or is looked up, and only then locked, where there are threads. What is found is the calling
+ * thread's own: nobody else may hold a pointer to it. */
 #include "runtime_priv.h"
+
+void pea__registry_lock(pea_node *node)
+{
+    if (node->runtime->n_threads > 0)
+        (void)pthread_mutex_lock(&node->lock);
+}
+
+void pea__registry_unlock(pea_node *node)
+{
+    if (node->runtime->n_threads > 0)
+        (void)pthread_mutex_unlock(&node->lock);
+}
+
+static pea_node *mutable(const pea_node *node)
+{
+    union {
+        const pea_node *in;
+        pea_node *out;
+    } cast = {.in = node};
+    return cast.out;
+}
+
+bool pea__conn_is_here(const pea_conn *conn)
+{
+    return conn->worker == pea__worker_here(conn->node->runtime);
+}
+
+/* ---- Coming and going ---- */
 
 pea_err pea__registry_add(pea_conn *conn)
 {
     pea_node *node = conn->node;
-    HASH_ADD(hh, node->runtime->conns, id, sizeof conn->id, conn);
-    if (conn->hh.tbl == NULL)
-        return PEA_E_NOMEM;
+    pea__registry_lock(node);
     HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
-    if (conn->hh_addr.tbl == NULL) {
-        HASH_DELETE(hh, node->runtime->conns, conn);
-        conn->hh.tbl = NULL;
-        return PEA_E_NOMEM;
+    bool added = conn->hh_addr.tbl != NULL;
+    if (added) {
+        conn->next = node->conns;
+        conn->link = &node->conns;
+        if (conn->next != NULL)
+            conn->next->link = &conn->next;
+        node->conns = conn;
     }
-    conn->next = node->conns;
-    conn->link = &node->conns;
-    if (conn->next != NULL)
-        conn->next->link = &conn->next;
-    node->conns = conn;
-    return PEA_OK;
+    pea__registry_unlock(node);
+    return added ? PEA_OK : PEA_E_NOMEM;
 }
 
-pea_err pea__registry_name(pea_conn *conn)
+pea_err pea__registry_adopt(pea_conn *conn)
 {
-    const pea_peer *peer = pea_pipe_peer(conn->pipe);
-    if (peer == NULL)
-        return PEA_OK;
-    pea__peer_entry *entry = pea__alloc(sizeof *entry);
-    if (entry == NULL)
-        return PEA_E_NOMEM;
-    entry->kind = peer->kind;
-    memcpy(entry->id, peer->id, PEA_ID_BYTES);
-    entry->conn = conn;
-    HASH_ADD_KEYPTR(hh, conn->node->by_peer, &entry->kind, sizeof entry->kind + PEA_ID_BYTES, entry);
-    if (entry->hh.tbl == NULL) {
-        pea__free(entry);
-        return PEA_E_NOMEM;
-    }
-    conn->named = entry;
-    return PEA_OK;
+    HASH_ADD(hh, conn->worker->conns, id, sizeof conn->id, conn);
+    return conn->hh.tbl != NULL ? PEA_OK : PEA_E_NOMEM;
 }
 
 void pea__registry_remove(pea_conn *conn)
 {
-    if (conn->named != NULL) {
-        HASH_DELETE(hh, conn->node->by_peer, conn->named);
-        pea__free(conn->named);
-        conn->named = NULL;
-    }
-    if (conn->hh.tbl == NULL)
-        return;
-    HASH_DELETE(hh, conn->node->runtime->conns, conn);
-    HASH_DELETE(hh_addr, conn->node->by_addr, conn);
+    pea_node *node = conn->node;
+    if (conn->hh.tbl != NULL)
+        HASH_DELETE(hh, conn->worker->conns, conn);
     conn->hh.tbl = NULL;
-    *conn->link = conn->next;
-    if (conn->next != NULL)
-        conn->next->link = conn->link;
+    pea__by_peer_remove(conn);
+    pea__registry_lock(node);
+    if (conn->hh_addr.tbl != NULL) {
+        HASH_DELETE(hh_addr, node->by_addr, conn);
+        *conn->link = conn->next;
+        if (conn->next != NULL)
+            conn->next->link = conn->link;
+    }
+    pea__registry_unlock(node);
+    conn->hh_addr.tbl = NULL;
 }
 
-pea_conn *pea__registry_find(const pea_runtime *runtime, uint64_t id)
+/* ---- Looking up ---- */
+
+pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id)
 {
     pea_conn *found;
-    HASH_FIND(hh, runtime->conns, &id, sizeof id, found);
+    HASH_FIND(hh, worker->conns, &id, sizeof id, found);
     return found;
 }
 
 pea_conn *pea_node_find(const pea_node *node, uint64_t id)
 {
-    pea_conn *found = pea__registry_find(node->runtime, id);
+    pea_conn *found = pea__registry_find(pea__worker_here(node->runtime), id);
     return found != NULL && found->node == node ? found : NULL;
 }
 
 pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
 {
     pea_conn *found;
+    pea__registry_lock(mutable(node));
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, found);
+    pea__registry_unlock(mutable(node));
+    return found != NULL && pea__conn_is_here(found) ? found : NULL;
+}
+
+bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
+{
+    pea_conn *first, *c;
+    bool found = false;
+    pea__registry_lock(node);
+    HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
+    if (first != NULL && !(found = first->dialled)) /* a peer that dialled us from there hides one that we dialled */
+        for (c = node->conns; c != NULL && !found; c = c->next)
+            found = c->dialled && pea_addr_equal(&c->remote, remote);
+    pea__registry_unlock(node);
     return found;
 }
 
-pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer)
+/* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(),
+ * from the loop. Where there are threads the next one is looked up anew: others' connections come and go beside
+ * ours. */
+void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg)
 {
-    pea__peer_entry key = {.kind = peer->kind}, *found;
-    memcpy(key.id, peer->id, PEA_ID_BYTES);
-    HASH_FIND(hh, node->by_peer, &key.kind, sizeof key.kind + PEA_ID_BYTES, found);
-    if (found == NULL || pea_conn_state(found->conn) == PEA_READY)
-        return found != NULL ? found->conn : NULL;
-    for (pea__peer_entry *e = node->by_peer; e != NULL; e = e->hh.next) /* one that ends: there may be another */
-        if (e->kind == key.kind && memcmp(e->id, key.id, PEA_ID_BYTES) == 0 && pea_conn_state(e->conn) == PEA_READY)
-            return e->conn;
-    return found->conn;
+    pea_conn *c, *next;
+    pea__registry_lock(node);
+    for (c = node->conns; c != NULL && !pea__conn_is_here(c); c = c->next)
+        continue;
+    pea__registry_unlock(node);
+    for (; c != NULL; c = next) {
+        bool more = fn(c, arg);
+        pea__registry_lock(node);
+        for (next = c->next; next != NULL && !pea__conn_is_here(next); next = next->next)
+            continue;
+        pea__registry_unlock(node);
+        if (!more)
+            break;
+    }
 }

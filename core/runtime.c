@@ -64,7 +64,15 @@ static void all_remove(pea_runtime *runtime)
 
 /* ---- Life ---- */
 
-static pea_err start(pea_runtime *r, struct ev_loop *loop, pea_error *why)
+static void stop(pea_runtime *r)
+{
+    if (r->dispatch != NULL)
+        pea__dispatch_stop(r->dispatch, &r->worker.mail);
+    pea__worker_stop(&r->worker);
+    pea__dispatch_free(r->dispatch);
+}
+
+static pea_err start(pea_runtime *r, struct ev_loop *loop, uint32_t workers, pea_error *why)
 {
     pea_err err = loop == NULL ? pea__dispatch_new(&r->dispatch, &loop, why) : PEA_OK;
     if (err != PEA_OK)
@@ -77,7 +85,11 @@ static pea_err start(pea_runtime *r, struct ev_loop *loop, pea_error *why)
     if (r->dispatch != NULL && (err = pea__dispatch_start(r->dispatch, why)) != PEA_OK) {
         pea__worker_stop(&r->worker);
         pea__dispatch_free(r->dispatch);
+        return err;
     }
+    err = pea__threads_start(r, workers, why);
+    if (err != PEA_OK)
+        stop(r);
     return err;
 }
 
@@ -85,6 +97,8 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
 {
     pea_runtime_opts o = PEA_RUNTIME_INIT;
     pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK && o.workers > PEA_WORKERS_MAX)
+        err = pea__error(why, PEA_E_INVALID, "there can be 256 worker threads");
     if (err != PEA_OK)
         return err;
     pea_runtime *r = pea__alloc(sizeof *r);
@@ -97,7 +111,7 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
     r->log = o.log;
     r->log_arg = o.log_arg;
     r->log_level = o.log_level != 0 ? o.log_level : PEA_LOG_INFO;
-    err = start(r, o.loop, why);
+    err = start(r, o.loop, o.workers, why);
     if (err != PEA_OK) {
         pea__free(r);
         return err;
@@ -119,17 +133,19 @@ pea_err pea_runtime_free(pea_runtime *runtime)
     if (runtime->nodes > 0)
         return PEA_E_STATE;
     all_remove(runtime);
-    if (runtime->dispatch != NULL)
-        pea__dispatch_stop(runtime->dispatch, &runtime->worker.mail);
-    pea__worker_stop(&runtime->worker);
-    pea__dispatch_free(runtime->dispatch);
+    pea__threads_stop(runtime);
+    stop(runtime);
+    pea__log_unsaid(runtime);
     pea__free(runtime);
     return PEA_OK;
 }
 
 uint64_t pea_runtime_memory(const pea_runtime *runtime)
 {
-    return runtime->worker.pool.held;
+    uint64_t held = pea__pool_held(&runtime->worker.pool);
+    for (uint32_t i = 0; i < runtime->n_threads; i++)
+        held += pea__pool_held(&runtime->threads[i].pool);
+    return held;
 }
 
 void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn,

@@ -10,7 +10,9 @@
 
 #include "peapod/node.h"
 #include "pipe_priv.h"
+#include "prefix_table_priv.h"
 #include "socket_priv.h"
+#include "stats_priv.h"
 #include "table_priv.h"
 
 #define PEA__SCRATCH_BYTES 262144u /* one read of a busy connection */
@@ -18,36 +20,56 @@
 #define PEA__READS_PER_EVENT 4u    /* then the others have their turn */
 #define PEA__WRITES_PER_EVENT 4u
 #define PEA__ACCEPTS_PER_EVENT 16u
-#define PEA__ACCEPT_PAUSE_S 0.1 /* when descriptors or memory are exhausted */
-#define PEA__CONN_COST 2048u    /* what admission counts for a connection beside its buffers */
+#define PEA__ACCEPT_PAUSE_S 0.1      /* when descriptors or memory are exhausted */
+#define PEA__ROOM_PAUSE_S 0.001      /* until somebody on another thread has made room */
+#define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others */
+#define PEA__CONN_COST 2048u         /* what admission counts for a connection beside its buffers */
 
 /* ---- worker.c: one loop thread ---- */
 
 typedef struct pea__post pea__post;
 
+typedef struct pea__line { /* of connections, by id: a ring */
+    uint64_t *ids;
+    size_t first, len, room;
+} pea__line;
+
 typedef struct pea__worker {
     pea_runtime *runtime;
     struct ev_loop *loop;
+    pea_conn *conns; /* its own, by id */
     pea__pool pool;
     uint8_t *scratch;             /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
     pea_conn *round, **round_end; /* to flush or to reap when this round's callbacks are done */
+    pea__line known, strangers;   /* metering.c: who waits to begin a handshake */
+    uint32_t paid;                /* handshakes begun in this round */
     pea_node *nodes_due;          /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;              /* fed for this round, started for the next */
+    ev_timer unsaid;              /* log.c: it runs while log lines were left out here */
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
     atomic_bool judge_due; /* a policy changed, and not everybody has been judged again */
     bool inside;           /* one of our callbacks runs */
     bool missed;           /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
-    /* The mailbox: the only part that other threads touch. */
+    uint32_t index;        /* the caller's loop is 0; of every connection's id, modulo the number of workers */
+    pthread_t thread;      /* of our own, from 1 on */
+    atomic_bool sweep_due; /* nodes have ended; with `stopping` its thread is to end */
+    atomic_bool stopping;
+    atomic_uint connected; /* connections that were given to it and have not ended */
+    /* The mailbox: the only part that other threads touch, beside what is atomic. */
     ev_async mail;
     pthread_mutex_t mail_lock;
+    pthread_cond_t mail_came; /* for who waits outside of his loop */
     pea__post *posts, **posts_end;
     size_t post_bytes;
 } pea__worker;
 
 PEA_MUST_CHECK pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop);
 void pea__worker_stop(pea__worker *w);
+
+/* The worker whose thread this is. */
+pea__worker *pea__worker_here(const pea_runtime *runtime);
 
 /* Every watcher callback begins and ends so. False: an ev_run() inside a callback of ours, where nothing may be
  * done. */
@@ -58,18 +80,29 @@ void pea__worker_leave(pea__worker *w);
 void pea__worker_queue(pea__worker *w, pea_conn *conn);
 void pea__worker_queue_node(pea__worker *w, pea_node *node);
 
+/* There is something to do at the end of the next round. */
+void pea__worker_rounds(pea__worker *w);
+
 /* After a watcher was started, an event fed: whoever waits for the loop shall know, if that is another thread. */
 void pea__worker_touch(pea__worker *w);
 
 /* Outside of callbacks: does at once all that is due, so that whoever tears down need not run the loop again. */
 void pea__worker_settle(pea__worker *w);
 
+/* ---- metering.c: how many handshakes a thread begins in a round ---- */
+
+void pea__metering_ask(pea_conn *conn);   /* its pipe asks to be paid for */
+bool pea__metering_round(pea__worker *w); /* once in a round; true: somebody waits for the next one */
+void pea__metering_stop(pea__worker *w);
+
 /* ---- mailbox.c: what other threads ask for ---- */
 
 struct pea__post {
     pea__post *next;
-    void (*run)(pea__worker *w, pea__post *post); /* on the worker's thread; owns what the post refers to */
+    void (*run)(pea__worker *w, pea__post *post); /* on the worker's thread; the post is its own */
     size_t bytes;
+    void (*ask)(pea_conn *conn);
+    bool owed; /* it is run also where the runtime ends */
     uint64_t conn;
     pea_ticket ticket;
     pea_err verdict;
@@ -80,8 +113,38 @@ struct pea__post {
     char text[]; /* of a close; terminated */
 };
 
+/* Calls fn for a connection on its own thread, if it is there still. Nothing happens where there is no memory. Any
+ * loop thread. */
+void pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn));
+
+/* A post from within: it does not count against the mailbox's bound. Any thread. */
+void pea__mailbox_post(pea__worker *w, pea__post *post);
 void pea__mailbox_run(pea__worker *w);
+void pea__mailbox_wait(pea__worker *w); /* until there is a post */
 void pea__mailbox_drop(pea__worker *w);
+
+/* ---- placement.c: loop threads of our own, and which connection belongs to which ---- */
+
+/* Starts n threads. PEA_OK | PEA_E_SYS | PEA_E_NOMEM: none is left */
+PEA_MUST_CHECK pea_err pea__threads_start(pea_runtime *runtime, uint32_t n, pea_error *why);
+void pea__threads_stop(pea_runtime *runtime);
+
+/* The worker that has least to do; the caller's loop where there is no thread. */
+pea__worker *pea__least_loaded(pea_runtime *runtime);
+
+/* Gives a new connection to its worker: from here on only that one's thread touches it. */
+void pea__conn_place(pea_conn *conn);
+
+/* Ends a connection, on its own thread, unless it is READY by then. Nothing happens where there is no memory: its
+ * handshake has a deadline. */
+void pea__conn_make_room(pea_runtime *runtime, uint64_t id);
+
+/* It has been freed there. */
+void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel);
+
+/* The node has been freed or shut down, or its deadline has passed: its connections end, each on its own thread. */
+void pea__node_ends(pea_node *node);
+void pea__sweep_run(pea__worker *w); /* the other half of it, on the threads */
 
 /* ---- dispatch.c: a loop of the runtime's own, a thread that waits for it, and a descriptor that tells ---- */
 
@@ -109,6 +172,31 @@ void pea__judge_leave(pea_node *node);
 /* Judges the connections of all policies that changed. */
 void pea__judge_run(pea__worker *w);
 
+/* ---- log.c: lines that a peer can cause at will ---- */
+
+#define PEA__LOG_LINES_PER_S 10u /* of each kind, in a runtime: whoever attacks must not fill the disk as well */
+
+typedef enum pea__log_kind {
+    PEA__LOG_REFUSED, /* by admission */
+    PEA__LOG_ENDED,   /* a connection that was READY */
+    PEA__LOG_FAILED,  /* one that never was */
+    PEA__LOG_KINDS
+} pea__log_kind;
+
+typedef struct pea__log_limit {
+    atomic_uint_fast64_t said; /* the second (monotonic), times 2^32, and how many lines were said in it */
+    atomic_uint_fast64_t unsaid;
+} pea__log_limit;
+
+/* Whether the runtime wants lines of this level and one more of this kind may be said in this second; if so, pea__log()
+ * it. If not, how many there were is said later. On a loop's thread. */
+PEA_MUST_CHECK bool pea__log_may(pea_runtime *runtime, pea_log_level level, pea__log_kind kind);
+
+/* Says how many lines were left out. */
+void pea__log_unsaid(pea_runtime *runtime);
+void pea__log_on_timer(struct ev_loop *loop, ev_timer *timer, int events); /* of worker->unsaid */
+void pea__log_stop(pea__worker *w);
+
 /* ---- runtime.c ---- */
 
 struct pea_runtime {
@@ -118,14 +206,28 @@ struct pea_runtime {
     pea__worker worker;
     pea__dispatch *dispatch; /* NULL: the loop is the caller's */
     uint64_t memory_limit, last_conn, last_node;
-    uint32_t mailbox_bytes, nodes, connections;
-    pea_conn *conns;     /* by id */
+    uint32_t mailbox_bytes, nodes;
+    atomic_size_t broadcast_bytes; /* of those that are on their way */
+    atomic_uint connections;
+    pea__worker *threads; /* beside `worker`, which is the caller's loop */
+    uint32_t n_threads;
     pea__judge *judges;  /* by policy */
     const char *noticed; /* the latest notice of a chain that was logged */
     pea_log_fn log;
     void *log_arg;
     pea_log_level log_level;
+    pea__log_limit log_limits[PEA__LOG_KINDS];
 };
+
+/* A runtime is passed around const by those who only look; its workers are not. */
+static inline pea_runtime *pea__runtime_mutable(const pea_runtime *runtime)
+{
+    union {
+        const pea_runtime *in;
+        pea_runtime *out;
+    } cast = {.in = runtime};
+    return cast.out;
+}
 
 extern unsigned pea__fork_count; /* forks between the first runtime's process and this one */
 
@@ -135,7 +237,7 @@ static inline bool pea__forked(const pea_runtime *runtime)
     return runtime->fork_count != pea__fork_count;
 }
 
-/* Says a line if the runtime wants such lines. `conn` may be NULL. */
+/* Says a line if the runtime wants such lines. Any thread. `conn` may be NULL. */
 void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *node, const pea_conn *conn,
               const char *text);
 
@@ -144,6 +246,15 @@ void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *n
 bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *arg), void *arg);
 
 /* ---- node.c ---- */
+
+typedef struct pea__ban pea__ban;
+typedef struct pea__offer pea__offer;
+
+/* Where a connection came from, as admission counts it. */
+typedef struct pea__origin {
+    uint16_t ip, prefix; /* places of the node's table; 0: not counted */
+    bool inbound, exempt;
+} pea__origin;
 
 typedef struct pea__done {
     struct pea__done *next;
@@ -160,19 +271,33 @@ struct pea_node {
     pea_chain *chain;
     pea_codec *codec; /* NULL: its chain is one of PEA_RECORDS */
     pea_policy *policy;
-    pea__judge *judge; /* NULL: the policy never changes by itself */
-    pea_node *judge_next, **judge_link;
+    pea__judge *judge;    /* NULL: the policy never changes by itself */
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
-    pea_conn *conns; /* all of them, the newest first */
+    pea__offer *offer;    /* of these to a successor; NULL: none */
+    pthread_mutex_t lock; /* where there are threads: of the next three */
+    pea_conn *conns;      /* all of them, the newest first */
     pea_conn *by_addr;
     struct pea__peer_entry *by_peer;
-    pea_counts counts;
-    int64_t refused_said_ms; /* when refusals were logged last; 0: never */
-    uint64_t refused_unsaid; /* and how many there were since */
+    struct {
+        atomic_uint connections, pending, pending_in, ready; /* pending_in: of `pending`, those that came to us */
+        atomic_uint listeners;
+        atomic_uint_fast64_t refused;
+    } counts;
+    uint32_t placed;             /* connections on other threads, of which the caller's loop has not heard the end */
+    atomic_uint broadcasts;      /* that other threads have been asked to take part in, and have not all answered */
+    pea__prefix_table *prefixes; /* NULL: nothing is counted by range yet */
+    pea_prefix *exempt;
+    size_t n_exempt;
+    pea__ban *bans;
+    uint32_t n_bans;
     pea__done *done;
     ev_timer deadline;
-    bool shutting_down, freed, due;
+    atomic_bool shutting_down, overdue, freed;
+    bool due;
+    bool held, gone; /* pea_node_free() waits; it may free it */
+    /* One for each loop thread, by index. */
+    pea__tally tally[];
 };
 
 void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
@@ -185,26 +310,71 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
 
 /* ---- admission.c ---- */
 
+/* Before accept(): whether all places for inbound handshakes are taken. Who waits in the socket's queue is met
+ * later, */
+bool pea__admission_full(const pea_node *node);
+
+/* once the oldest pending connection of the busiest range has gone, which is asked to. One at a time. */
+void pea__admission_make_room(pea_node *node);
+
 /* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
  * `why` names the limit and its value */
-PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, pea_error *why);
+PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin,
+                                           pea_error *why);
 void pea__admission_refused(pea_node *node); /* by on_accept */
-void pea__admission_ready(pea_node *node);   /* pending no more */
-void pea__admission_gone(pea_node *node, bool was_ready);
+/* Pending no more. Both on the connection's own thread. */
+void pea__admission_ready(pea_node *node, const pea__origin *origin);
+void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready);
+void pea__admission_free(pea_node *node);
 
 /* ---- registry.c ---- */
 
+void pea__registry_lock(pea_node *node); /* where there are threads */
+void pea__registry_unlock(pea_node *node);
+PEA_MUST_CHECK pea_err pea__registry_add(pea_conn *conn);
+void pea__registry_remove(pea_conn *conn);
+
+/* Whether there is a connection that this node dialled at that address. */
+bool pea__registry_dialled(pea_node *node, const pea_addr *remote);
+PEA_MUST_CHECK pea_err pea__registry_adopt(pea_conn *conn); /* by id, on its own thread */
+pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id);
+
+/* Calls fn for each connection of the node that belongs to this thread and was there when it began. fn may end any of
+ * them; false: stop. */
+void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
+
+bool pea__conn_is_here(const pea_conn *conn); /* this is its thread */
+
+/* ---- by_peer.c ---- */
+
+/* A proven peer and what it has here; it lives as long as a connection refers to it. With the registry's lock. */
 typedef struct pea__peer_entry {
     pea_peer_kind kind; /* with the id: the key */
     uint8_t id[PEA_ID_BYTES];
-    pea_conn *conn;
+    uint32_t refs;
+    pea_conn *conns;         /* those that became READY, the newest first */
+    uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
     UT_hash_handle hh;
 } pea__peer_entry;
 
-PEA_MUST_CHECK pea_err pea__registry_add(pea_conn *conn);
-PEA_MUST_CHECK pea_err pea__registry_name(pea_conn *conn); /* once its peer is proven */
-void pea__registry_remove(pea_conn *conn);
-pea_conn *pea__registry_find(const pea_runtime *runtime, uint64_t id);
+/* The entry of the connection's proven peer, to which the connection refers from here on; NULL: no memory. With the
+ * lock. */
+pea__peer_entry *pea__peer_entry_of(pea_conn *conn);
+
+PEA_MUST_CHECK pea_err pea__by_peer_add(pea_conn *conn); /* READY */
+void pea__by_peer_remove(pea_conn *conn);                /* over */
+
+/* ---- one_per_peer.c ---- */
+
+#define PEA__LIFE_MS 3000 /* what an older connection has to answer in, when a newer one would take its place */
+
+void pea__claim(pea_conn *conn);         /* its pipe asks whether it may accept */
+void pea__claim_lives(pea_conn *conn);   /* it was challenged, and there is somebody */
+void pea__claim_overdue(pea_conn *conn); /* it waited in line for PEA__LIFE_MS */
+
+/* A connection has no claim any more: returns who comes next, 0: nobody. With the lock. */
+uint64_t pea__claim_drop(pea__peer_entry *entry, uint64_t id);
+void pea__claim_grant(pea_runtime *runtime, uint64_t id); /* it is next */
 
 /* ---- conn.c ---- */
 
@@ -224,27 +394,44 @@ struct pea_conn {
     uint64_t id;
     int fd;
     int sys_errno; /* what connect() or, once connected, send() said; told from the loop */
-    bool connecting, ready, closing, over, paused, blocked, shut, fin, queued, pump_due;
-    bool waiting; /* it is READY, and the policy that was asked again has yet to answer */
+    /* Bits: there are very many of these structures. */
+    bool connecting : 1, ready : 1, closing : 1, over : 1, paused : 1, blocked : 1, shut : 1, fin : 1;
+    bool queued : 1, pump_due : 1;
+    bool challenged : 1; /* one_per_peer.c: a newcomer waits for a sign of life from here */
+    bool in_line : 1;    /* and this is the newcomer */
+    bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
     uint8_t side;
+    /* Bytes: other threads look. */
+    bool dialled;        /* by us, whichever its role is */
+    bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
+    atomic_bool settled; /* READY, or over */
+    pea__origin origin;
+    /* As in pea_stats_conn; and how many messages the node's tally knows of, modulo 2^32. */
+    uint32_t queue_full, pauses, dropped, queued_most, told_in, told_out;
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
+    int64_t born_ms;
     int64_t since_ms;                    /* this state began */
     int64_t heard_ms;                    /* the last byte received */
+    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
     int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
     pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
     pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
-    pea__peer_entry *named;
+    pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
+    pea_conn *same;                      /* the next of the same peer */
+    pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
     UT_hash_handle hh, hh_addr;
 };
 
-/* A connection over a socket, which it owns from here on, also on failure. `dial`: what the dialler was told of the
- * peer; NULL: the peer came to us. */
-PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, pea_chain *chain,
-                                     pea_codec *codec, const pea_dial_opts *dial, pea_error *why);
-void pea__conn_dial(pea_conn *conn, int dial_errno); /* connect() said so: 0, EINPROGRESS or an error */
-void pea__conn_begin(pea_conn *conn);                /* the socket is connected */
+/* A connection over a socket, which it owns if PEA_OK was returned. `dial`: what the dialler was told of the
+ * peer, and connect() said `dial_errno`: 0, EINPROGRESS or an error; NULL: the peer came to us. It lives once it is
+ * placed. */
+PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote,
+                                     const pea__origin *origin, pea_chain *chain, pea_codec *codec,
+                                     const pea_dial_opts *dial, int dial_errno, pea_error *why);
+void pea__conn_live(pea_conn *conn); /* on its own thread, once */
+void pea__conn_obey(pea_conn *conn); /* its node may have been freed, or shut down */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
 void pea__conn_judge(pea_conn *conn); /* its policy has changed */
@@ -285,9 +472,13 @@ struct pea_listener {
     pea_chain *chain;
     pea_codec *codec;
     bool bound_here;
+    bool handed;    /* to a successor that has yet to say that it listens */
     bool exhausted; /* the last accept() found no descriptor or memory */
     bool accepting; /* its callback runs: unlisten leaves the memory to it */
 };
+
+/* Whether whoever connects to this address reaches a listener of the node. */
+bool pea__listener_at(const pea_node *node, const pea_addr *addr);
 
 /* Whether the node listens on a copy of this descriptor, which was passed to the process. */
 bool pea__listener_passed(const pea_node *node, int fd);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,14 @@ pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
                   why); /* what is sent together is written together already */
 }
 
+/* 0, EINPROGRESS or an error. */
+static int begin_connect(int fd, const struct sockaddr_storage *to, socklen_t len)
+{
+    if (connect(fd, (const struct sockaddr *)to, len) == 0 || errno == EISCONN)
+        return 0;
+    return errno == EINTR ? EINPROGRESS : errno; /* it goes on by itself */
+}
+
 pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *why)
 {
     struct sockaddr_storage to;
@@ -46,10 +55,25 @@ pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *
         close(*fd);
         return err;
     }
-    *result = connect(*fd, (const struct sockaddr *)&to, len) == 0 ? 0 : errno;
-    if (*result == EINTR)
-        *result = EINPROGRESS; /* it goes on by itself */
+    *result = begin_connect(*fd, &to, len);
     return PEA_OK;
+}
+
+pea_err pea__socket_dial_with(int fd, const pea_addr *addr, int *result, pea_error *why)
+{
+    struct sockaddr_storage to, own;
+    socklen_t len = pea__addr_to_socket(addr, &to), own_len = sizeof own, type_len = sizeof(int);
+    int type = 0;
+    memset(&own, 0, sizeof own);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0 ||
+        getsockname(fd, (struct sockaddr *)&own, &own_len) != 0)
+        return pea__error_sys(why, errno, "the descriptor");
+    if (type != SOCK_STREAM || own.ss_family != to.ss_family)
+        return pea__errorf(why, PEA_E_INVALID, "descriptor %d is no stream socket of this address's family", fd);
+    pea_err err = pea__socket_ready(fd, addr, why);
+    if (err == PEA_OK)
+        *result = begin_connect(fd, &to, len);
+    return err;
 }
 
 int pea__socket_dialled(int fd)

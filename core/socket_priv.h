@@ -16,6 +16,10 @@ PEA_MUST_CHECK pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error
  * PEA_E_SYS */
 PEA_MUST_CHECK pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *why);
 
+/* The same with a socket of the caller's, which may be bound, or connected already. It stays the caller's.
+ * PEA_OK | PEA_E_INVALID (no stream socket of that family) | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__socket_dial_with(int fd, const pea_addr *addr, int *result, pea_error *why);
+
 /* How a dial in progress went, once the socket is writable: 0 or an error. */
 int pea__socket_dialled(int fd);
 

@@ -27,7 +27,7 @@ bool pea__worker_enter(pea__worker *w)
 void pea__worker_touch(pea__worker *w)
 {
     pea_runtime *r = w->runtime;
-    if (r->dispatch != NULL && !pea__forked(r)) /* a child has no thread to tell */
+    if (r->dispatch != NULL && w == &r->worker && !pea__forked(r)) /* a child has no thread to tell */
         pea__dispatch_touch(r->dispatch, &w->mail);
 }
 
@@ -50,13 +50,18 @@ void pea__worker_leave(pea__worker *w)
 
 /* ---- Rounds ---- */
 
+void pea__worker_rounds(pea__worker *w)
+{
+    if (w->round == NULL && w->nodes_due == NULL)
+        feed(w);
+}
+
 void pea__worker_queue(pea__worker *w, pea_conn *conn)
 {
     if (conn->queued)
         return;
     conn->queued = true;
-    if (w->round == NULL && w->nodes_due == NULL)
-        feed(w);
+    pea__worker_rounds(w);
     conn->round_next = NULL;
     *w->round_end = conn;
     w->round_end = &conn->round_next;
@@ -67,8 +72,7 @@ void pea__worker_queue_node(pea__worker *w, pea_node *node)
     if (node->due)
         return;
     node->due = true;
-    if (w->round == NULL && w->nodes_due == NULL)
-        feed(w);
+    pea__worker_rounds(w);
     node->due_next = w->nodes_due;
     w->nodes_due = node;
 }
@@ -102,9 +106,10 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int events)
     if (!pea__worker_enter(w))
         return;
     run_round(w);
+    bool more = pea__metering_round(w);
     pea__worker_leave(w);
     ev_clear_pending(loop, timer); /* what the pass queued waits until sockets have had their turn */
-    if ((w->round != NULL || w->nodes_due != NULL) && !ev_is_active(timer)) {
+    if ((more || w->round != NULL || w->nodes_due != NULL) && !ev_is_active(timer)) {
         ev_timer_set(timer, 0., 0.);
         ev_timer_start(loop, timer);
     }
@@ -133,6 +138,7 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
         return;
     pea__judge_run(w);
     pea__mailbox_run(w);
+    pea__sweep_run(w);
     pea__worker_leave(w);
 }
 
@@ -149,9 +155,16 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
         pea__free(w->scratch);
         return PEA_E_NOMEM;
     }
+    if (pthread_cond_init(&w->mail_came, NULL) != 0) {
+        pthread_mutex_destroy(&w->mail_lock);
+        pea__free(w->scratch);
+        return PEA_E_NOMEM;
+    }
     ev_timer_init(&w->rounds, on_round, 0., 0.);
     ev_set_priority(&w->rounds, EV_MINPRI);
     w->rounds.data = w;
+    ev_init(&w->unsaid, pea__log_on_timer);
+    w->unsaid.data = w;
     ev_async_init(&w->mail, on_mail);
     w->mail.data = w;
     ev_async_start(loop, &w->mail);
@@ -161,11 +174,14 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
 
 void pea__worker_stop(pea__worker *w)
 {
+    pea__metering_stop(w);
     ev_clear_pending(w->loop, &w->rounds);
     ev_timer_stop(w->loop, &w->rounds);
+    pea__log_stop(w);
     ev_ref(w->loop);
     ev_async_stop(w->loop, &w->mail);
     pea__mailbox_drop(w);
+    pthread_cond_destroy(&w->mail_came);
     pthread_mutex_destroy(&w->mail_lock);
     pea__pool_clear(&w->pool);
     pea__free(w->scratch);

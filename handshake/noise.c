@@ -92,6 +92,8 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
     size_t len = read_u16(in->data);
     if (len <= PEA_NOISE_HANDSHAKE_MAX && in->len - FRAME_BYTES < len)
         return PEA_MORE;
+    if (pea_stage_pay(env) == PEA_WAIT)
+        return PEA_WAIT;
     s->message++;
     if (len > PEA_NOISE_HANDSHAKE_MAX)
         return fail(s, env, PEA_E_PROTO, "it claims to be longer than 16,384 bytes");
@@ -278,7 +280,14 @@ pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error 
         (void)pea__error(why, err,
                          err == PEA_E_STATE ? "the chain is in use and cannot change any more"
                                             : "the chain takes no more stages");
-    if (err != PEA_OK)
+    if (err != PEA_OK) {
         config_release(c);
-    return err;
+        return err;
+    }
+    if (o.identity != NULL) {
+        pea_peer self;
+        pea_identity_peer(o.identity, &self);
+        pea__chain_self(chain, &self);
+    }
+    return PEA_OK;
 }

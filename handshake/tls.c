@@ -56,6 +56,8 @@ static pea_err tls_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *ou
             return err;
         if (s->complete)
             return PEA_DONE;
+        if (in->len > 0 && pea_stage_pay(env) == PEA_WAIT)
+            return PEA_WAIT;
         err = pea__tls_step(s->session, in, out);
         if (err == PEA_AGAIN)
             s->ask = PEA_SEEN;
@@ -131,6 +133,11 @@ pea_err pea_chain_tls(pea_chain *chain, const pea_tls_opts *opts, pea_error *why
         return err;
     err = pea_chain_add(chain, &tls_ops, tls, config_release);
     if (err == PEA_OK) {
+        if (o.identity != NULL) {
+            pea_peer self;
+            pea_identity_peer(o.identity, &self);
+            pea__chain_self(chain, &self);
+        }
         pea__chain_notice(chain, pea__tls_notice());
         return PEA_OK;
     }

@@ -35,6 +35,12 @@ typedef struct pea_node_callbacks {
     void (*on_connect_failed)(pea_node *node, const pea_conn_info *info, const pea_reason *reason, void *user);
 } pea_node_callbacks;
 
+/* What becomes of messages that arrive while reading is paused. */
+typedef enum pea_overflow {
+    PEA_OVERFLOW_BLOCK = 0, /* they wait in the system's buffers, and TCP slows the peer down */
+    PEA_OVERFLOW_DROP       /* they are read, counted and dropped: late is worse than lost */
+} pea_overflow;
+
 typedef struct pea_node_opts {
     size_t size;                  /* set by PEA_NODE */
     const char *name;             /* for logs; NULL: a number, counted from 0. Copied */
@@ -47,7 +53,9 @@ typedef struct pea_node_opts {
 
     /* Limits: 0 is the default, PEA_UNLIMITED lifts it. */
     uint32_t max_connections; /* in all states; default PEA_UNLIMITED */
-    uint32_t max_pending;     /* not yet READY, both directions; default 1,024 */
+    uint32_t
+        max_pending; /* not yet READY, both directions; default 1,024. Where strangers have taken all of theirs, the
+                           * oldest of the busiest range of addresses makes room */
 
     /* Times in milliseconds: 0 is the default, PEA_NEVER lifts it. */
     uint32_t connect_timeout_ms;   /* until the socket is connected; default 5,000 */
@@ -58,6 +66,20 @@ typedef struct pea_node_opts {
 
     uint32_t high_water, low_water; /* bytes queued for one connection; default 128 KiB and 32 KiB */
     bool half_close;                /* a peer's END leaves our direction open */
+
+    /* Inbound connections, by where they come from. IPv4-mapped IPv6 counts as IPv4; Unix sockets come from nowhere. */
+    uint32_t reserved_pending;           /* of max_pending, for dials of ours alone; default an eighth */
+    uint32_t max_per_ip, max_per_prefix; /* in all states; default PEA_UNLIMITED */
+    uint32_t prefix_rate, prefix_burst; /* new ones of a range a second, and at once; default PEA_UNLIMITED; the rate */
+    uint8_t prefix_bits4, prefix_bits6; /* what a range is; default /24 and /56 */
+    const pea_prefix *exempt;           /* ranges that these five do not hold for; copied. NULL: none */
+    size_t n_exempt;
+
+    uint32_t write_timeout_ms;     /* with something to write, and not a byte taken; default 60,000 */
+    pea_overflow inbound_overflow; /* what pea_conn_pause() does to messages that arrive */
+    /* at most one connection with each proven peer, of those in native mode: of two nodes the one with the larger id
+     * decides which. Wants to be the same on all nodes of a network. Default: as many as there are */
+    bool one_per_peer;
 } pea_node_opts;
 
 #define PEA_NODE(...) \
@@ -66,7 +88,7 @@ typedef struct pea_node_opts {
 #define PEA_NODE_INIT                                                                                                  \
     {                                                                                                                  \
         sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, sizeof(pea_node_callbacks), nullptr, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, false                                                                                 \
+            0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, nullptr, 0, 0, PEA_OVERFLOW_BLOCK, false                  \
     }
 #else
 #define PEA_NODE_INIT                                                        \
@@ -134,18 +156,25 @@ typedef struct pea_dial_opts {
     pea_chain *chain; /* referenced; NULL: the node's */
     pea_codec *codec; /* referenced; NULL: the node's */
     void *user;       /* pea_conn_user() of the connection to come */
+    bool again;       /* dial even if a connection that this node dialled has the same address */
+    int fd; /* a stream socket made and perhaps bound or connected by the caller: the connection owns it if PEA_OK was
+             * returned. 0: none */
+    pea_side side; /* of the handshake; default: PEA_INITIATOR. Where both ends dial at once (TCP's simultaneous open),
+                    * one of them says PEA_RESPONDER */
 } pea_dial_opts;
 
 #define PEA_DIAL(...) (&(pea_dial_opts){.size = sizeof(pea_dial_opts), __VA_ARGS__})
-#define PEA_DIAL_INIT                                       \
-    {                                                       \
-        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL \
+#define PEA_DIAL_INIT                                                                \
+    {                                                                                \
+        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL, false, 0, PEA_INITIATOR \
     }
 
-/* Dials a literal address. `opts` may be NULL, `id` may be NULL. If PEA_OK was returned, on_connect or
- * on_connect_failed follows, never from inside this call.
- * PEA_OK | PEA_E_FORMAT | PEA_E_LIMIT (named in `why`) | PEA_E_STATE (shut down) | PEA_E_SYS | PEA_E_NOMEM |
- * PEA_E_FORKED */
+/* Dials a literal address; NULL goes with a connected opts->fd. `opts` may be NULL, `id` may be NULL. If PEA_OK was
+ * returned, on_connect or on_connect_failed follows, never from inside this call. To give it up: pea_conn_close() or
+ * pea_conn_abort() of pea_node_find(), or pea_post_close().
+ * PEA_OK | PEA_E_FORMAT | PEA_E_INVALID (it is this node's own address; the descriptor is of another kind) |
+ * PEA_E_EXISTS (that address is dialled already, or connected) | PEA_E_LIMIT (named in `why`) | PEA_E_STATE (shut
+ * down) | PEA_E_SYS | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *opts,
                                                 uint64_t *id, pea_error *why);
 
@@ -154,6 +183,33 @@ PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr
 PEA_API pea_conn *pea_node_find(const pea_node *node, uint64_t id);
 PEA_API pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote);
 PEA_API pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer);
+
+/* To a peer, whichever of its connections is READY and on whatever thread: as pea_conn_send_msg(). On the node's
+ * thread, or in a callback of one of its connections. PEA_OK | PEA_E_NOT_FOUND (it is not connected) | as
+ * pea_conn_send_msg() | as pea_post_send(), where the connection belongs to another thread */
+PEA_API PEA_MUST_CHECK pea_err pea_node_send_peer(pea_node *node, const pea_peer *peer, pea_msg *msg,
+                                                  void (*on_sent)(void *arg, pea_err err), void *arg);
+
+/* As pea_conn_close() for every connection with this peer. From where, see above. PEA_OK | PEA_E_NOT_FOUND |
+ * PEA_E_NOMEM, PEA_E_QUEUE_FULL (where they belong to other threads: some may not have been told) | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_close_peer(pea_node *node, const pea_peer *peer, uint16_t code,
+                                                   const char *text);
+
+/* What became of a broadcast: how many connections took the message, and how many refused it (PEA_E_QUEUE_FULL above
+ * all: a slow peer does not hold the others up). */
+typedef struct pea_broadcast_result {
+    uint32_t taken, refused;
+} pea_broadcast_result;
+
+/* One message to every READY connection for which filter(conn, arg) says true (NULL: to all). The memory of `msg` is
+ * shared; filter runs on each connection's thread. done(arg, result) is called once, on the node's thread, after all of
+ * them were asked, and never inside this call; it may be NULL. From where, see above.
+ * PEA_OK | PEA_E_QUEUE_FULL (broadcasts of as many bytes as the runtime's mailbox_bytes are on their way) |
+ * PEA_E_NOMEM | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_broadcast(pea_node *node, pea_msg *msg,
+                                                  bool (*filter)(pea_conn *conn, void *arg),
+                                                  void (*done)(void *arg, const pea_broadcast_result *result),
+                                                  void *arg);
 
 /* Calls fn for every connection that was there when it began; it may close any of them. Stops when fn returns false. */
 PEA_API void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
@@ -169,6 +225,30 @@ typedef struct pea_counts {
 
 /* Fills in `*counts` as of now. */
 PEA_API void pea_node_counts(const pea_node *node, pea_counts *counts);
+
+/* Why sockets were turned away, or pending connections sent off: pea_node_stats() counts each. */
+typedef enum pea_refusal {
+    PEA_REFUSED_BY_ON_ACCEPT = 0,
+    PEA_REFUSED_BY_BAN,
+    PEA_REFUSED_BY_MAX_CONNECTIONS,
+    PEA_REFUSED_BY_MAX_PENDING, /* among them those that made room */
+    PEA_REFUSED_BY_MAX_PER_IP,
+    PEA_REFUSED_BY_MAX_PER_PREFIX,
+    PEA_REFUSED_BY_RATE,
+    PEA_REFUSED_BY_MEMORY
+} pea_refusal;
+#define PEA_REFUSALS 8u
+
+/* "max_per_ip": static, never NULL. Any thread. */
+PEA_API const char *pea_refusal_name(pea_refusal reason);
+
+/* Refuses whoever comes from a range, and dials there, for `ms` from now (PEA_NEVER: until it is lifted). Connections
+ * that are there stay. A second ban of the same range replaces the first. PEA_OK | PEA_E_INVALID (no range) |
+ * PEA_E_LIMIT (4,096 of them) | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms);
+
+/* Lifts the ban of just this range. PEA_OK | PEA_E_NOT_FOUND */
+PEA_API pea_err pea_node_unban(pea_node *node, const pea_prefix *range);
 
 /* Stops listening and dialling, tells every peer SHUTDOWN, flushes, and at deadline_ms (0: linger) aborts what is
  * left. on_done(arg) is called once, from the loop, after the last on_disconnect. A second call only shortens the

@@ -34,18 +34,23 @@ typedef struct pea_runtime_opts {
     pea_log_fn log;         /* NULL: silent */
     void *log_arg;
     pea_log_level log_level; /* the most talkative level wanted; 0: PEA_LOG_INFO */
+    /* threads of the runtime's own, each with a loop: new connections are given to the one that has least, and their
+     * callbacks run there. Listeners, dials and pea_node_* stay on the caller's loop. 0: none, and no lock is taken */
+    uint32_t workers;
 } pea_runtime_opts;
+
+#define PEA_WORKERS_MAX 256u
 
 #define PEA_RUNTIME(...) (&(pea_runtime_opts){.size = sizeof(pea_runtime_opts), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_RUNTIME_INIT                                                            \
-    {                                                                               \
-        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0) \
+#define PEA_RUNTIME_INIT                                                               \
+    {                                                                                  \
+        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0 \
     }
 #else
-#define PEA_RUNTIME_INIT                                                   \
-    {                                                                      \
-        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0 \
+#define PEA_RUNTIME_INIT                                                      \
+    {                                                                         \
+        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0 \
     }
 #endif
 

@@ -102,6 +102,12 @@ PEA_API pea_ticket pea_stage_ticket(pea_stage_env *env);
 /* What the last answer of a ticket of this stage said: PEA_OK or < 0; PEA_WAIT while there is none. */
 PEA_API pea_err pea_stage_answer(const pea_stage_env *env);
 
+/* Before the first costly work for a peer who has proven nothing yet (a Diffie-Hellman): a node begins only a few
+ * handshakes of strangers in each round of its loop. Not while a ticket of the stage's own is open. Where nobody counts
+ * (dials of ours, pipes of one's own) it is always PEA_OK; and so it is once it was.
+ * PEA_OK | PEA_WAIT (return it from step(), and ask again when it runs again) */
+PEA_API PEA_MUST_CHECK pea_err pea_stage_pay(pea_stage_env *env);
+
 /* A sentence for the reason, beside the error that step() is about to return. Copied, cut at PEA_TEXT_MAX. Not told
  * to the peer. Returns err. */
 PEA_API pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text);

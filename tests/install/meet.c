@@ -45,6 +45,34 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
+/* A node that admits the other one, by its key alone. */
+typedef struct side {
+    pea_identity *me;
+    pea_peer peer;
+    pea_trust *trust;
+    pea_chain *chain;
+    pea_node *node;
+} side;
+
+static bool make(side *s, const pea_peer *other, pea_runtime *runtime, const pea_node_callbacks *on,
+                 struct ev_loop *loop, pea_error *why)
+{
+    return pea_trust_new(&s->trust) == PEA_OK && pea_trust_allow(s->trust, other, NULL, NULL, why) == PEA_OK &&
+           pea_chain_new(&s->chain, NULL, why) == PEA_OK &&
+           pea_chain_noise(s->chain, PEA_NOISE(.identity = s->me), why) == PEA_OK &&
+           pea_node_new(&s->node, runtime,
+                        PEA_NODE(.chain = s->chain, .policy = pea_trust_policy(s->trust), .on = on, .user = loop),
+                        why) == PEA_OK;
+}
+
+static void leave(side *s)
+{
+    pea_node_free(s->node);
+    pea_chain_unref(s->chain);
+    pea_trust_unref(s->trust);
+    pea_identity_unref(s->me);
+}
+
 int main(void)
 {
     const pea_node_callbacks on = {.on_connect = on_connect,
@@ -53,31 +81,23 @@ int main(void)
                                    .on_connect_failed = on_connect_failed};
     struct ev_loop *loop = ev_default_loop(0);
     pea_error why = {.text = "this library is not the one that its headers belong to"};
-    pea_identity *me = NULL;
-    pea_peer self;
-    pea_trust *trust = NULL;
-    pea_chain *chain = NULL;
+    side a = {NULL}, b = {NULL};
     pea_runtime *runtime = NULL;
-    pea_node *node = NULL;
-    pea_listener *listener = NULL;
     ev_timer deadline;
     char version[32], addr[PEA_ADDR_TEXT_BYTES];
 
     snprintf(version, sizeof version, "%d.%d.%d", PEA_VERSION_MAJOR, PEA_VERSION_MINOR, PEA_VERSION_PATCH);
-    bool ok = strcmp(version, pea_version_string()) == 0 && pea_identity_generate(&me, &why) == PEA_OK &&
-              pea_trust_new(&trust) == PEA_OK;
-    if (ok)
-        pea_identity_peer(me, &self);
-    ok = ok && pea_trust_allow(trust, &self, NULL, NULL, &why) == PEA_OK &&
-         pea_chain_new(&chain, NULL, &why) == PEA_OK &&
-         pea_chain_noise(chain, PEA_NOISE(.identity = me), &why) == PEA_OK &&
-         pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop), &why) == PEA_OK &&
-         pea_node_new(&node, runtime,
-                      PEA_NODE(.chain = chain, .policy = pea_trust_policy(trust), .on = &on, .user = loop),
-                      &why) == PEA_OK &&
-         pea_node_listen(node, "127.0.0.1:0", NULL, &listener, &why) == PEA_OK &&
-         pea_node_connect(node, pea_addr_format(pea_listener_addr(listener), addr), PEA_DIAL(.expect = &self), NULL,
-                          &why) == PEA_OK;
+    bool ok = strcmp(version, pea_version_string()) == 0 && pea_identity_generate(&a.me, &why) == PEA_OK &&
+              pea_identity_generate(&b.me, &why) == PEA_OK;
+    if (ok) {
+        pea_identity_peer(a.me, &a.peer);
+        pea_identity_peer(b.me, &b.peer);
+    }
+    ok = ok && pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop), &why) == PEA_OK &&
+         make(&a, &b.peer, runtime, &on, loop, &why) && make(&b, &a.peer, runtime, &on, loop, &why) &&
+         pea_node_listen(b.node, "127.0.0.1:0", NULL, NULL, &why) == PEA_OK &&
+         pea_node_connect(a.node, pea_addr_format(pea_node_listen_addr(b.node), addr), PEA_DIAL(.expect = &b.peer),
+                          NULL, &why) == PEA_OK;
     if (ok) {
         ev_timer_init(&deadline, on_deadline, 30.0, 0.0);
         ev_timer_start(loop, &deadline);
@@ -85,11 +105,9 @@ int main(void)
     } else {
         fprintf(stderr, "%s\n", why.text);
     }
-    pea_node_free(node);
+    leave(&a);
+    leave(&b);
     if (runtime != NULL && pea_runtime_free(runtime) != PEA_OK)
         ok = false;
-    pea_chain_unref(chain);
-    pea_trust_unref(trust);
-    pea_identity_unref(me);
     return ok && came ? 0 : 1;
 }

@@ -234,7 +234,7 @@ static void dial_with_user(void **state)
     assert_string_equal(pea_node_name(n->a.node), "0");
     assert_string_equal(pea_node_name(n->b.node), "1");
     net_listen(&n->b);
-    check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.user = n), &id, NULL));
+    check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.user = n, .again = true), &id, NULL));
     assert_int_equal(n->a.connects + n->a.failures, 0); /* never from inside the call */
     pea_conn *conn = pea_node_find(n->a.node, id);
     assert_non_null(conn);

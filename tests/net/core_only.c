@@ -52,24 +52,27 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
     ev_break(loop, EVBREAK_ALL);
 }
 
-/* Listens, dials itself, and runs the loop until the connection has ended. */
+/* One node listens, another dials it, and the loop runs until the connection has ended. */
 static pea_err play(scene *s, pea_runtime *runtime, pea_chain *chain, pea_error *why)
 {
     static const pea_node_callbacks on = {.on_connect = on_connect,
                                           .on_message = on_message,
                                           .on_disconnect = on_disconnect,
                                           .on_connect_failed = on_connect_failed};
-    pea_node *node = NULL;
+    pea_node *server = NULL, *client = NULL;
     pea_listener *listener = NULL;
     char addr[PEA_ADDR_TEXT_BYTES];
-    pea_err err = pea_node_new(&node, runtime, PEA_NODE(.chain = chain, .on = &on, .user = s), why);
+    pea_err err = pea_node_new(&server, runtime, PEA_NODE(.chain = chain, .on = &on, .user = s), why);
     if (err == PEA_OK)
-        err = pea_node_listen(node, "127.0.0.1:0", NULL, &listener, why);
+        err = pea_node_new(&client, runtime, PEA_NODE(.chain = chain, .on = &on, .user = s), why);
     if (err == PEA_OK)
-        err = pea_node_connect(node, pea_addr_format(pea_listener_addr(listener), addr), NULL, NULL, why);
+        err = pea_node_listen(server, "127.0.0.1:0", NULL, &listener, why);
+    if (err == PEA_OK)
+        err = pea_node_connect(client, pea_addr_format(pea_listener_addr(listener), addr), NULL, NULL, why);
     if (err == PEA_OK)
         ev_run(s->loop, 0);
-    pea_node_free(node);
+    pea_node_free(client);
+    pea_node_free(server);
     return err;
 }
 

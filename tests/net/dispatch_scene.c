@@ -167,7 +167,7 @@ void listen_b(void)
 void dial(void)
 {
     pea_error why;
-    if (pea_node_connect(s.a.node, s.addr, PEA_DIAL(.expect = &s.b.peer), NULL, &why) != PEA_OK)
+    if (pea_node_connect(s.a.node, s.addr, PEA_DIAL(.expect = &s.b.peer, .again = true), NULL, &why) != PEA_OK)
         fail_msg("%s", why.text);
 }
 

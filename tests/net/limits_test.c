@@ -52,22 +52,23 @@ static void max_pending_in(void **state)
     net_node(&n->b, PEA_NODE(.max_pending = 2));
     net_listen(&n->b);
     int first = net_raw_connect(&n->b), second = net_raw_connect(&n->b), third = net_raw_connect(&n->b);
-    check_turned_away(n, third);
+    check_turned_away(n, first); /* the oldest makes room */
+    net_wait(n, n->b.failures == 1);
+    check_err(n->b.reason.err, PEA_E_LIMIT);
+    assert_string_equal(n->b.reason.text, "it made room for others: max_pending is reached");
+    net_wait(n, n->b.accepts == 3);
     assert_int_equal(refused(&n->b), 1);
-    assert_int_equal(n->warnings, 1);
-    assert_non_null(strstr(n->warning, "max_pending = 2"));
-    assert_non_null(strstr(n->warning, "127.0.0.1:"));
-    assert_int_equal(n->b.accepts, 2); /* the limit comes before the user is asked */
-    net_raw_open(n, first);            /* pending no more: there is room again */
+    assert_int_equal(net_refused(&n->b, PEA_REFUSED_BY_MAX_PENDING), 1);
+    net_raw_open(n, second); /* pending no more: there is room again */
     net_wait(n, n->b.connects == 1);
     int fourth = net_raw_connect(&n->b);
     net_raw_send(fourth, "\xF1", 1);
-    net_wait(n, n->b.accepts == 3);
+    net_wait(n, n->b.accepts == 4);
     assert_int_equal(refused(&n->b), 1);
-    close(first);
     close(second);
+    close(third);
     close(fourth);
-    net_wait(n, n->b.disconnects == 1 && n->b.failures == 2);
+    net_wait(n, n->b.disconnects == 1 && n->b.failures == 3);
 }
 
 static void max_pending_out(void **state)
@@ -79,7 +80,7 @@ static void max_pending_out(void **state)
     net_node(&n->b, PEA_NODE(.name = "b"));
     net_listen(&n->b);
     net_dial(&n->a, &n->b);
-    check_err(pea_node_connect(n->a.node, n->b.addr, NULL, &id, &why), PEA_E_LIMIT);
+    check_err(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.again = true), &id, &why), PEA_E_LIMIT);
     assert_non_null(strstr(why.text, "max_pending = 1"));
     assert_int_equal(id, 99);
     net_wait(n, n->a.connects == 1 && n->b.connects == 1);
@@ -100,7 +101,8 @@ static void max_connections(void **state)
     assert_int_equal(refused(&n->b), 1);
     assert_non_null(strstr(n->warning, "max_connections = 2"));
     net_listen(&n->a);
-    check_err(pea_node_connect(n->b.node, n->a.addr, NULL, NULL, &why), PEA_E_LIMIT); /* dials count as well */
+    check_err(pea_node_connect(n->b.node, n->a.addr, PEA_DIAL(.again = true), NULL, &why),
+              PEA_E_LIMIT); /* dials count as well */
     assert_non_null(strstr(why.text, "max_connections = 2"));
     pea_conn_abort(n->b.conn);
     net_wait(n, n->a.disconnects == 1 && n->b.disconnects == 1);
@@ -116,7 +118,7 @@ static void memory_limit(void **state)
     net_listen(&n->b);
     net_meet(n);
     net_meet(n);
-    check_err(pea_node_connect(n->a.node, n->b.addr, NULL, NULL, &why), PEA_E_LIMIT);
+    check_err(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.again = true), NULL, &why), PEA_E_LIMIT);
     assert_non_null(strstr(why.text, "memory_limit = 8192"));
 }
 

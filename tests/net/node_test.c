@@ -42,7 +42,7 @@ static void an_expectation_over_a_plain_chain(void **state)
     net_node(&n->a, PEA_NODE(.name = "a"));
     net_node(&n->b, PEA_NODE(.name = "b"));
     net_listen(&n->b);
-    check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.expect = &who), NULL, NULL));
+    check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.expect = &who, .again = true), NULL, NULL));
     net_wait(n, n->a.failures + n->a.connects == 1 && n->b.failures + n->b.disconnects == 1);
     assert_int_equal(n->a.connects, 0);
     check_err(n->a.reason.err, PEA_E_REFUSED);
@@ -57,7 +57,7 @@ static void redial(net_side *side)
     check_err(side->reason.err, PEA_E_SYS);
     assert_int_equal(side->reason.sys, ENOENT);
     if (side->failures < REDIALS)
-        check_ok(pea_node_connect(side->node, "unix:/nonexistent/peapod", NULL, NULL, NULL));
+        check_ok(pea_node_connect(side->node, "unix:/nonexistent/peapod", PEA_DIAL(.again = true), NULL, NULL));
 }
 
 /* connect() says no at once; what is dialled inside on_connect_failed fails in the same way, and never "connects". */
@@ -167,6 +167,10 @@ static void use_noise(net *n)
     check_ok(pea_identity_generate(&identity, NULL));
     check_ok(pea_chain_new(&n->chain, NULL, NULL));
     check_ok(pea_chain_noise(n->chain, PEA_NOISE(.identity = identity), NULL));
+    pea_identity_unref(identity);
+    check_ok(pea_identity_generate(&identity, NULL));
+    check_ok(pea_chain_new(&n->chain_b, NULL, NULL));
+    check_ok(pea_chain_noise(n->chain_b, PEA_NOISE(.identity = identity), NULL));
     pea_identity_unref(identity);
     check_ok(pea_trust_new(&trust));
     pea_trust_any(trust);

@@ -84,8 +84,8 @@ static void close_city(void)
 
 static void dial(dialer *d)
 {
-    check_ok(pea_node_connect(n.a.node, n.b.addr, PEA_DIAL(.expect = &server, .chain = d->chain, .user = d), &d->conn,
-                              NULL));
+    check_ok(pea_node_connect(
+        n.a.node, n.b.addr, PEA_DIAL(.expect = &server, .chain = d->chain, .user = d, .again = true), &d->conn, NULL));
 }
 
 static pea_conn *conn_of(const dialer *d)

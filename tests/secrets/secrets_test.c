@@ -409,19 +409,22 @@ static void connections(void **state)
     for (size_t i = 0; i < N_PROTOCOLS; i++) {
         const pea_span hello = {(const uint8_t *)"hello", 5};
         uint8_t psk[PEA_KEY_BYTES] = {9};
-        pea_identity *identity = secret_identity(0x77);
-        pea_chain *chain;
+        pea_chain *chains[2];
         pea_trust *trust;
         test_link link;
         secrets_hide(psk, sizeof psk);
         check_ok(pea_trust_new(&trust));
         pea_trust_any(trust);
-        check_ok(pea_chain_new(&chain, NULL, NULL));
-        check_ok(pea_chain_noise(
-            chain,
-            PEA_NOISE(.protocol = protocols[i], .identity = identity, .psk = with_psk(protocols[i]) ? psk : NULL),
-            NULL));
-        pair_open_over(&link, chain, PEA_PIPE(.policy = pea_trust_policy(trust)));
+        for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) { /* nobody may be connected to himself */
+            pea_identity *identity = secret_identity((uint8_t)(0x77 + side));
+            check_ok(pea_chain_new(&chains[side], NULL, NULL));
+            check_ok(pea_chain_noise(
+                chains[side],
+                PEA_NOISE(.protocol = protocols[i], .identity = identity, .psk = with_psk(protocols[i]) ? psk : NULL),
+                NULL));
+            pea_identity_unref(identity);
+        }
+        pair_open_between(&link, chains, PEA_PIPE(.policy = pea_trust_policy(trust)));
         for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
             link.party[side].send = &hello;
             link.party[side].n_send = 1;
@@ -435,9 +438,9 @@ static void connections(void **state)
         link_check_all(&link, PEA_INITIATOR);
         link_check_all(&link, PEA_RESPONDER);
         link_free(&link);
-        pea_chain_unref(chain);
+        pea_chain_unref(chains[PEA_INITIATOR]);
+        pea_chain_unref(chains[PEA_RESPONDER]);
         pea_trust_unref(trust);
-        pea_identity_unref(identity);
     }
     secrets_show_plaintext = false;
 }

@@ -204,7 +204,7 @@ void net_node(net_side *side, pea_node_opts *opts)
 {
     pea_error why = {.code = PEA_OK};
     if (opts->chain == NULL)
-        opts->chain = side->net->chain;
+        opts->chain = side == &side->net->b && side->net->chain_b != NULL ? side->net->chain_b : side->net->chain;
     if (opts->policy == NULL)
         opts->policy = side->net->policy;
     opts->on = &callbacks;
@@ -225,7 +225,7 @@ uint64_t net_dial(net_side *from, const net_side *to)
 {
     pea_error why = {.code = PEA_OK};
     uint64_t id = 0;
-    if (pea_node_connect(from->node, to->addr, NULL, &id, &why) != PEA_OK)
+    if (pea_node_connect(from->node, to->addr, PEA_DIAL(.again = true), &id, &why) != PEA_OK)
         fail_msg("pea_node_connect: %s", why.text);
     assert_int_not_equal(id, 0);
     return id;
@@ -262,6 +262,7 @@ void net_teardown(net *n)
     ev_io_stop(n->loop, &n->events);
     check_ok(pea_runtime_free(n->runtime));
     pea_chain_unref(n->chain);
+    pea_chain_unref(n->chain_b);
     pea_policy_unref(n->policy);
     ev_run(n->loop, 0); /* returns at once: nothing of ours keeps it alive */
     ev_loop_destroy(n->loop);
@@ -277,6 +278,13 @@ static void raw_addr(const char *text, struct sockaddr_in *out)
     out->sin_family = AF_INET;
     out->sin_port = htons(addr.port);
     memcpy(&out->sin_addr, addr.u.ip, 4);
+}
+
+uint64_t net_refused(const net_side *side, pea_refusal reason)
+{
+    pea_stats_node stats;
+    pea_node_stats(side->node, &stats);
+    return stats.refused[reason];
 }
 
 int net_raw_connect(const net_side *to)

@@ -8,7 +8,7 @@
 
 #include <ev.h>
 
-#include "peapod/node.h"
+#include "peapod/stats.h"
 
 typedef struct net net;
 
@@ -44,8 +44,8 @@ typedef struct net_side {
 struct net {
     struct ev_loop *loop;
     pea_runtime *runtime;
-    pea_chain *chain;
-    pea_policy *policy; /* of nodes that are given none; NULL: none */
+    pea_chain *chain, *chain_b; /* of nodes that are given none; b's, if it has another (two identities); or NULL */
+    pea_policy *policy;         /* of nodes that are given none; NULL: none */
     net_side a, b;
     ev_timer clock;
     bool late;
@@ -92,6 +92,9 @@ void net_turn(net *n, const char *waiting_for, const char *file, int line);
 
 /* Does what is due now, and waits for nothing else. */
 void net_poll(net *n);
+
+/* How many the node refused for this reason. */
+uint64_t net_refused(const net_side *side, pea_refusal reason);
 
 /* ---- A peer without the library: plain blocking sockets, turned together with the loop ---- */
 

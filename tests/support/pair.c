@@ -23,18 +23,23 @@ pea_chain *pair_chain(pair_kind kind)
     return chain;
 }
 
-void pair_open_over(test_link *link, pea_chain *chain, const pea_pipe_opts *opts)
+void pair_open_between(test_link *link, pea_chain *const chains[2], const pea_pipe_opts *opts)
 {
     blocks = faults_blocks();
     link_init(link);
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
         pea_pipe_opts o = opts != NULL ? *opts : (pea_pipe_opts)PEA_PIPE_INIT;
         o.side = side;
-        check_ok(pea_pipe_new(&link->party[side].pipe, chain, &o, NULL));
+        check_ok(pea_pipe_new(&link->party[side].pipe, chains[side], &o, NULL));
     }
     link_run(link);
     assert_int_equal(link->party[0].n_ready, 1);
     assert_int_equal(link->party[1].n_ready, 1);
+}
+
+void pair_open_over(test_link *link, pea_chain *chain, const pea_pipe_opts *opts)
+{
+    pair_open_between(link, (pea_chain *const[2]){chain, chain}, opts);
 }
 
 void pair_open(test_link *link, pair_kind kind, const pea_pipe_opts *opts)

@@ -13,6 +13,7 @@ pea_chain *pair_chain(pair_kind kind);
 
 /* Opens one of that kind, or over a chain of the test's own. `opts` may be NULL; its side is not looked at. */
 void pair_open(test_link *link, pair_kind kind, const pea_pipe_opts *opts);
+void pair_open_between(test_link *link, pea_chain *const chains[2], const pea_pipe_opts *opts); /* by side */
 void pair_open_over(test_link *link, pea_chain *chain, const pea_pipe_opts *opts);
 
 /* Frees both, and checks that no memory of the library is left. */

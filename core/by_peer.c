@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/* Connections by who is at the other end: to find, to send to, to close. Which of several may live is one_per_peer.c's
+ * to say. */
+#include <string.h>
+
+#include "runtime_priv.h"
+
+static pea_node *mutable(const pea_node *node)
+{
+    union {
+        const pea_node *in;
+        pea_node *out;
+    } cast = {.in = node};
+    return cast.out;
+}
+
+/* ---- The table; all of it with the registry's lock ---- */
+
+static pea__peer_entry *entry_find(const pea_node *node, const pea_peer *peer)
+{
+    pea__peer_entry key = {.kind = peer->kind}, *found;
+    memcpy(key.id, peer->id, PEA_ID_BYTES);
+    HASH_FIND(hh, node->by_peer, &key.kind, sizeof key.kind + PEA_ID_BYTES, found);
+    return found;
+}
+
+static pea__peer_entry *entry_new(pea_node *node, const pea_peer *peer)
+{
+    pea__peer_entry *entry = pea__alloc(sizeof *entry);
+    if (entry == NULL)
+        return NULL;
+    entry->kind = peer->kind;
+    memcpy(entry->id, peer->id, PEA_ID_BYTES);
+    HASH_ADD_KEYPTR(hh, node->by_peer, &entry->kind, sizeof entry->kind + PEA_ID_BYTES, entry);
+    if (entry->hh.tbl != NULL)
+        return entry;
+    pea__free(entry);
+    return NULL;
+}
+
+pea__peer_entry *pea__peer_entry_of(pea_conn *conn)
+{
+    if (conn->named != NULL)
+        return conn->named;
+    const pea_peer *peer = pea_pipe_peer(conn->pipe);
+    pea__peer_entry *entry = entry_find(conn->node, peer);
+    if (entry == NULL && (entry = entry_new(conn->node, peer)) == NULL)
+        return NULL;
+    entry->refs++;
+    conn->named = entry;
+    return entry;
+}
+
+/* ---- Coming and going ---- */
+
+pea_err pea__by_peer_add(pea_conn *conn)
+{
+    if (pea_pipe_peer(conn->pipe) == NULL)
+        return PEA_OK;
+    pea__registry_lock(conn->node);
+    pea__peer_entry *entry = pea__peer_entry_of(conn);
+    if (entry != NULL) {
+        conn->same = entry->conns;
+        entry->conns = conn;
+    }
+    pea__registry_unlock(conn->node);
+    return entry != NULL ? PEA_OK : PEA_E_NOMEM;
+}
+
+void pea__by_peer_remove(pea_conn *conn)
+{
+    pea__peer_entry *entry = conn->named;
+    if (entry == NULL)
+        return;
+    pea__registry_lock(conn->node);
+    pea_conn **at = &entry->conns;
+    while (*at != NULL && *at != conn)
+        at = &(*at)->same;
+    if (*at != NULL)
+        *at = conn->same;
+    uint64_t next = pea__claim_drop(entry, conn->id);
+    if (--entry->refs == 0) {
+        HASH_DELETE(hh, conn->node->by_peer, entry);
+        pea__free(entry);
+    }
+    pea__registry_unlock(conn->node);
+    conn->named = NULL;
+    if (next != 0)
+        pea__claim_grant(conn->node->runtime, next);
+}
+
+/* ---- Looking up ---- */
+
+/* Of several of this thread's the one that is READY: others end. With the lock. */
+static pea_conn *find_here(const pea__peer_entry *entry)
+{
+    pea_conn *any = NULL;
+    for (pea_conn *c = entry != NULL ? entry->conns : NULL; c != NULL; c = c->same) {
+        if (!pea__conn_is_here(c))
+            continue;
+        any = c;
+        if (pea_conn_state(c) == PEA_READY)
+            break;
+    }
+    return any;
+}
+
+pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer)
+{
+    pea__registry_lock(mutable(node));
+    pea_conn *found = find_here(entry_find(node, peer));
+    pea__registry_unlock(mutable(node));
+    return found;
+}
+
+/* ---- Sending and closing ---- */
+
+pea_err pea_node_send_peer(pea_node *node, const pea_peer *peer, pea_msg *msg, void (*on_sent)(void *arg, pea_err err),
+                           void *arg)
+{
+    if (pea__forked(node->runtime))
+        return PEA_E_FORKED;
+    pea__registry_lock(node);
+    const pea__peer_entry *entry = entry_find(node, peer);
+    pea_conn *here = find_here(entry);
+    uint64_t elsewhere = entry != NULL && entry->conns != NULL ? entry->conns->id : 0;
+    pea__registry_unlock(node);
+    if (here != NULL && pea_conn_state(here) == PEA_READY)
+        return pea_conn_send_msg(here, msg, on_sent, arg);
+    if (elsewhere == 0 || (here != NULL && here->id == elsewhere))
+        return PEA_E_NOT_FOUND;
+    return pea_post_send(node->runtime, elsewhere, msg, on_sent, arg);
+}
+
+pea_err pea_node_close_peer(pea_node *node, const pea_peer *peer, uint16_t code, const char *text)
+{
+    if (pea__forked(node->runtime))
+        return PEA_E_FORKED;
+    pea_err err = PEA_OK;
+    pea__registry_lock(node);
+    const pea__peer_entry *entry = entry_find(node, peer);
+    bool found = entry != NULL && entry->conns != NULL;
+    for (pea_conn *c = found ? entry->conns : NULL; c != NULL && err == PEA_OK; c = c->same) {
+        if (node->runtime->n_threads == 0)
+            pea_conn_close(c, code, text); /* its callback may do what it likes: the list changes in the loop only */
+        else
+            err = pea_post_close(node->runtime, c->id, code, text);
+    }
+    pea__registry_unlock(node);
+    return found ? err : PEA_E_NOT_FOUND;
+}

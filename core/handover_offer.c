@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/* The predecessor of a hand-over: waits at a Unix socket, hands its listeners' sockets to who comes, and listens on
+ * until that one says that it does. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "err_priv.h"
+#include "handover_priv.h"
+#include "peapod/handover.h"
+#include "socket_priv.h"
+
+struct pea__offer {
+    pea_node *node;
+    pea_addr addr;
+    ev_io door, talk; /* talk: with one successor at a time */
+    int fd;           /* its socket; -1: nobody is there */
+    void (*on_taken)(pea_node *node, void *arg);
+    void *arg;
+};
+
+static struct ev_loop *loop_of(const pea__offer *o)
+{
+    return o->node->runtime->worker.loop;
+}
+
+/* Offers keep no loop alive. */
+static void watch(const pea__offer *o, ev_io *io)
+{
+    ev_io_start(loop_of(o), io);
+    ev_unref(loop_of(o));
+}
+
+static void unwatch(const pea__offer *o, ev_io *io)
+{
+    if (!ev_is_active(io))
+        return;
+    ev_ref(loop_of(o));
+    ev_io_stop(loop_of(o), io);
+}
+
+static void say(const pea__offer *o, pea_log_level level, const char *text)
+{
+    pea__log(o->node->runtime, level, o->node, NULL, text);
+}
+
+/* ---- Handing out ---- */
+
+/* What the listeners are, in a message; they are marked. Returns how many, at most one too many. */
+static unsigned fill(const pea__offer *o, pea__handover_msg *m, int fds[PEA__HANDOVER_MAX])
+{
+    unsigned n = 0;
+    for (pea_listener *l = o->node->listeners; l != NULL; l = l->next, n++) {
+        if (n == PEA__HANDOVER_MAX)
+            return n + 1;
+        fds[n] = l->fd;
+        m->bytes[PEA__HANDOVER_MAGIC_BYTES + 1 + n] = l->bound_here ? PEA__OWNS_FILE : 0;
+        l->handed = true;
+    }
+    memcpy(m->bytes, PEA__HANDOVER_MAGIC, PEA__HANDOVER_MAGIC_BYTES);
+    m->bytes[PEA__HANDOVER_MAGIC_BYTES] = (uint8_t)n;
+    return n;
+}
+
+static pea_err hand_out(const pea__offer *o, pea_error *why)
+{
+    pea__handover_msg m = {.bytes = {0}};
+    int fds[PEA__HANDOVER_MAX];
+    unsigned n = fill(o, &m, fds);
+    if (n > PEA__HANDOVER_MAX)
+        return pea__errorf(why, PEA_E_LIMIT, "more than %u listeners cannot be handed over", PEA__HANDOVER_MAX);
+    struct iovec bytes = {m.bytes, PEA__HANDOVER_MAGIC_BYTES + 1 + n};
+    struct msghdr h = {.msg_iov = &bytes, .msg_iovlen = 1};
+    if (n > 0) {
+        h.msg_control = m.control;
+        h.msg_controllen = CMSG_SPACE(n * sizeof fds[0]);
+        struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(n * sizeof fds[0]);
+        memcpy(CMSG_DATA(c), fds, n * sizeof fds[0]);
+    }
+    /* It is far less than any socket's buffer holds. */
+    ssize_t sent = sendmsg(o->fd, &h, MSG_NOSIGNAL);
+    if (sent == (ssize_t)bytes.iov_len)
+        return PEA_OK;
+    return pea__error_sys(why, sent < 0 ? errno : EMSGSIZE, "sendmsg");
+}
+
+/* The successor is gone, and whoever comes next may try. */
+static void turn_away(pea__offer *o)
+{
+    unwatch(o, &o->talk);
+    close(o->fd);
+    o->fd = -1;
+    for (pea_listener *l = o->node->listeners; l != NULL; l = l->next)
+        l->handed = false;
+    watch(o, &o->door);
+}
+
+static pea_err receive(pea__offer *o, pea_error *why)
+{
+    pea_err err = pea__socket_ready(o->fd, &o->addr, why);
+    if (err == PEA_OK)
+        err = pea__handover_same_user(o->fd, why);
+    if (err == PEA_OK)
+        err = hand_out(o, why);
+    return err;
+}
+
+static void on_door(struct ev_loop *loop, ev_io *io, int events)
+{
+    pea__offer *o = io->data;
+    pea__worker *w = &o->node->runtime->worker;
+    pea_error why;
+    (void)loop, (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    o->fd = accept(io->fd, NULL, NULL);
+    if (o->fd >= 0) {
+        char text[300];
+        unwatch(o, &o->door);
+        ev_io_set(&o->talk, o->fd, EV_READ);
+        watch(o, &o->talk);
+        if (receive(o, &why) != PEA_OK) {
+            (void)snprintf(text, sizeof text, "hand-over: %s", why.text);
+            say(o, PEA_LOG_WARNING, text);
+            turn_away(o);
+        }
+    }
+    pea__worker_leave(w);
+}
+
+/* ---- Letting go ---- */
+
+static void offer_free(pea__offer *o)
+{
+    unwatch(o, &o->door);
+    unwatch(o, &o->talk);
+    close(o->door.fd);
+    if (!pea__forked(o->node->runtime)) /* else it is the parent's */
+        pea__listen_socket_unlink(&o->addr);
+    o->node->offer = NULL;
+    if (o->fd >= 0)
+        close(o->fd);
+    pea__free(o);
+}
+
+static unsigned let_go(pea_node *node)
+{
+    unsigned n = 0;
+    for (pea_listener *l = node->listeners, *next; l != NULL; l = next) {
+        next = l->next;
+        if (!l->handed)
+            continue;
+        l->bound_here = false; /* the file is the successor's now */
+        pea_node_unlisten(node, l);
+        n++;
+    }
+    return n;
+}
+
+static void complete(pea__offer *o)
+{
+    pea_node *node = o->node;
+    void (*on_taken)(pea_node * node, void *arg) = o->on_taken;
+    void *arg = o->arg;
+    char text[80];
+    int fd = o->fd;
+    (void)snprintf(text, sizeof text, "hand-over: listeners that a successor has taken: %u", let_go(node));
+    say(o, PEA_LOG_INFO, text);
+    unwatch(o, &o->talk);
+    o->fd = -1;
+    offer_free(o); /* before the successor hears of it: it may offer at the same path at once */
+    (void)!send(fd, (const char[]){PEA__HANDOVER_GONE}, 1, MSG_NOSIGNAL);
+    close(fd);
+    if (on_taken != NULL)
+        on_taken(node, arg);
+}
+
+static void on_talk(struct ev_loop *loop, ev_io *io, int events)
+{
+    pea__offer *o = io->data;
+    pea__worker *w = &o->node->runtime->worker;
+    char said = 0;
+    (void)loop, (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    ssize_t n = recv(o->fd, &said, 1, 0);
+    if (n == 1 && said == PEA__HANDOVER_TAKEN) {
+        complete(o);
+    } else if (n >= 0 || !pea__would_block(errno)) {
+        say(o, PEA_LOG_WARNING, "hand-over: the successor went without having taken the listeners");
+        turn_away(o);
+    }
+    pea__worker_leave(w);
+}
+
+/* ---- The calls ---- */
+
+static int bind_at(const pea_addr *addr)
+{
+    struct sockaddr_storage at;
+    socklen_t len = pea__addr_to_socket(addr, &at);
+    int fd = socket(AF_UNIX, PEA__STREAM, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (const struct sockaddr *)&at, len) == 0 && chmod(addr->u.path, 0600) == 0 && listen(fd, 16) == 0)
+        return fd;
+    int sys = errno;
+    close(fd);
+    errno = sys;
+    return -1;
+}
+
+/* Whether the file at this address was left by a process that is gone. */
+static bool is_stale(const pea_addr *addr)
+{
+    int fd, result;
+    if (pea__socket_dial(addr, &fd, &result, NULL) != PEA_OK)
+        return false;
+    close(fd);
+    return result == ECONNREFUSED;
+}
+
+static pea_err open_door(const pea_addr *addr, int *fd, pea_error *why)
+{
+    *fd = bind_at(addr);
+    if (*fd < 0 && errno == EADDRINUSE) {
+        if (!is_stale(addr))
+            return pea__errorf(why, PEA_E_EXISTS, "%s: another process offers there, or it is no socket", addr->u.path);
+        pea__listen_socket_unlink(addr);
+        *fd = bind_at(addr);
+    }
+    if (*fd < 0)
+        return pea__error_sys(why, errno, addr->u.path);
+    pea_err err = pea__socket_ready(*fd, addr, why);
+    if (err != PEA_OK) {
+        close(*fd);
+        pea__listen_socket_unlink(addr);
+    }
+    return err;
+}
+
+pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pea_node *node, void *arg), void *arg,
+                           pea_error *why)
+{
+    pea_addr addr;
+    int fd;
+    if (pea__forked(node->runtime))
+        return pea__error(why, PEA_E_FORKED, NULL);
+    if (node->shutting_down || node->freed)
+        return pea__error(why, PEA_E_STATE, "the node is shut down");
+    if (node->offer != NULL)
+        return pea__error(why, PEA_E_EXISTS, "this node offers its listeners already");
+    pea_err err = pea__handover_addr(path, &addr, why);
+    if (err != PEA_OK)
+        return err;
+    pea__offer *o = pea__alloc(sizeof *o);
+    if (o == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    err = open_door(&addr, &fd, why);
+    if (err != PEA_OK) {
+        pea__free(o);
+        return err;
+    }
+    *o = (pea__offer){.node = node, .addr = addr, .fd = -1, .on_taken = on_taken, .arg = arg};
+    ev_io_init(&o->door, on_door, fd, EV_READ);
+    ev_init(&o->talk, on_talk);
+    o->door.data = o->talk.data = o;
+    node->offer = o;
+    watch(o, &o->door);
+    pea__worker_touch(&node->runtime->worker);
+    return PEA_OK;
+}
+
+void pea_handover_withdraw(pea_node *node)
+{
+    if (node->offer != NULL)
+        offer_free(node->offer);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* What strangers may make a thread compute: a few handshakes in each round of its loop, paid for just before the first
+ * Diffie-Hellman, so that whoever is connected is served in between. Who cannot be paid for yet stands in one of two
+ * lines; those whose neighbours have authenticated lately have a share of their own, which strangers cannot take. */
+#include "runtime_priv.h"
+
+#define LATELY_MS INT64_C(600000)
+
+/* ---- Lines ---- */
+
+/* Ids, since connections end while they wait. PEA_OK | PEA_E_NOMEM */
+static pea_err line_push(pea__line *line, uint64_t id)
+{
+    if (line->len == line->room) {
+        size_t room = line->room > 0 ? 2 * line->room : 64;
+        uint64_t *ids = pea__alloc(room * sizeof *ids);
+        if (ids == NULL)
+            return PEA_E_NOMEM;
+        for (size_t i = 0; i < line->len; i++)
+            ids[i] = line->ids[(line->first + i) % line->room];
+        pea__free(line->ids);
+        *line = (pea__line){.ids = ids, .room = room, .len = line->len};
+    }
+    line->ids[(line->first + line->len++) % line->room] = id;
+    return PEA_OK;
+}
+
+/* The next one that is still there; NULL: nobody. An empty line holds no memory. */
+static pea_conn *line_pop(pea__worker *w, pea__line *line)
+{
+    pea_conn *conn = NULL;
+    while (line->len > 0 && conn == NULL) {
+        conn = pea__registry_find(w, line->ids[line->first]);
+        line->first = (line->first + 1) % line->room;
+        line->len--;
+        if (conn != NULL && conn->over)
+            conn = NULL;
+    }
+    if (line->len == 0) {
+        pea__free(line->ids);
+        *line = (pea__line){.ids = NULL};
+    }
+    return conn;
+}
+
+void pea__metering_stop(pea__worker *w)
+{
+    pea__free(w->known.ids);
+    pea__free(w->strangers.ids);
+}
+
+/* ---- Paying ---- */
+
+static bool is_known(const pea_conn *c, int64_t now)
+{
+    if (c->origin.exempt)
+        return true;
+    pea__prefix_slot *range = c->origin.prefix != 0 ? pea__prefix_table_at(c->node->prefixes, c->origin.prefix) : NULL;
+    int64_t last = range != NULL ? atomic_load(&range->ready_ms) : 0;
+    return last != 0 && now - last < LATELY_MS;
+}
+
+static void pay(pea_conn *c)
+{
+    pea__pipe_paid(c->pipe);
+    c->pump_due = true;
+    pea__worker_queue(c->worker, c);
+}
+
+void pea__metering_ask(pea_conn *c)
+{
+    pea__worker *w = c->worker;
+    bool nobody_waits = w->known.len + w->strangers.len == 0;
+    if (nobody_waits && w->paid < PEA__HANDSHAKES_PER_ROUND) {
+        w->paid++;
+        pay(c); /* and so there is a round, in which the count begins anew */
+        return;
+    }
+    if (line_push(is_known(c, pea__now_ms()) ? &w->known : &w->strangers, c->id) != PEA_OK)
+        pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+    else
+        pea__worker_rounds(w);
+}
+
+bool pea__metering_round(pea__worker *w)
+{
+    w->paid = 0;
+    while (w->paid < PEA__HANDSHAKES_PER_ROUND && w->known.len + w->strangers.len > 0) {
+        /* In turns; where one line is empty the other has it all. */
+        bool known = w->strangers.len == 0 || (w->known.len > 0 && w->paid % 2 == 0);
+        pea_conn *c = line_pop(w, known ? &w->known : &w->strangers);
+        if (c == NULL)
+            continue;
+        w->paid++;
+        pay(c);
+    }
+    return w->known.len + w->strangers.len > 0;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* At most one connection per peer, where a node wants that (docs/node.md). Of two nodes the one with the larger id
+ * decides: it accepts one proven connection, asks an older one for a sign of life while a newcomer waits, and rejects
+ * whichever loses. The other one obeys: what it was accepted on last is the connection.
+ *
+ * A peer's entry names its holder, which was accepted, and at most one waiter, which is accepted as soon as the holder
+ * has ended. Both may belong to different threads: they speak by id, through mailboxes, and whether the holder lives is
+ * decided on its own thread alone. */
+#include <string.h>
+
+#include "runtime_priv.h"
+
+static bool decides(const pea_conn *c)
+{
+    const pea_peer *self = pea__pipe_self(c->pipe), *peer = pea_pipe_peer(c->pipe);
+    return self->kind == PEA_PEER_NONE || memcmp(self->id, peer->id, PEA_ID_BYTES) > 0;
+}
+
+/* ---- What is asked of a connection, on its own thread ---- */
+
+/* A newcomer waits to take its place: is somebody there at all? */
+static void challenge(pea_conn *c)
+{
+    if (c->over || c->closing)
+        return; /* it ends within its deadline, and then the newcomer is told */
+    c->challenged = true;
+    if (c->ready && pea__pipe_ping(c->pipe) != PEA_OK)
+        pea__conn_abort(c, PEA_BY_WRITING, PEA_E_NOMEM, NULL);
+    pea__worker_queue(c->worker, c);
+}
+
+static void oust(pea_conn *c)
+{
+    if (c->challenged)
+        pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT,
+                        "the peer came by another connection, and did not answer on this one");
+}
+
+static void obey(pea_conn *c)
+{
+    pea__conn_abort(c, PEA_BY_PEER, PEA_E_CLOSED, "the peer came by another connection, and keeps that one");
+}
+
+static void reject(pea_conn *c)
+{
+    pea__conn_finish(c, &(pea_reason){.origin = PEA_BY_POLICY,
+                                      .err = PEA_E_EXISTS,
+                                      .code = PEA_CODE_DUPLICATE,
+                                      .text = "this peer is connected already"});
+}
+
+static void grant(pea_conn *c)
+{
+    pea__pipe_admit(c->pipe);
+    c->in_line = false;
+    c->since_ms = pea__now_ms();
+    c->pump_due = true;
+    pea__worker_queue(c->worker, c);
+}
+
+void pea__claim_grant(pea_runtime *runtime, uint64_t id)
+{
+    pea__mailbox_ask(runtime, id, grant);
+}
+
+/* ---- Claims ---- */
+
+typedef enum claim { GRANTED, WAITS, LOST, NO_MEMORY } claim;
+
+/* What is asked of another connection. */
+typedef struct question {
+    uint64_t conn; /* 0: nothing */
+    void (*fn)(pea_conn *conn);
+} question;
+
+/* What becomes of the newcomer. With the registry's lock. */
+static claim decide(const pea_conn *c, pea__peer_entry *e, question *q)
+{
+    if (e == NULL)
+        return NO_MEMORY;
+    if (!decides(c) && !pea__pipe_accepted(c->pipe))
+        return GRANTED; /* it says that it is willing, and hears whether it is wanted */
+    if (e->holder == 0)
+        e->holder = c->id;
+    if (e->holder == c->id)
+        return GRANTED;
+    if (decides(c) && e->waiter != 0)
+        return LOST;
+    if (decides(c))
+        *q = (question){e->holder, challenge};
+    else if (e->waiter != 0) /* it was wanted a moment ago, and has been overtaken */
+        *q = (question){e->waiter, reject};
+    else
+        *q = (question){e->holder, obey};
+    e->waiter = c->id;
+    return WAITS;
+}
+
+void pea__claim(pea_conn *c)
+{
+    pea_node *node = c->node;
+    question q = {0, NULL};
+    claim verdict = GRANTED;
+    if (pea_pipe_peer(c->pipe) != NULL) { /* nobody can be connected as often as he likes */
+        pea__registry_lock(node);
+        verdict = decide(c, pea__peer_entry_of(c), &q);
+        pea__registry_unlock(node);
+    }
+    switch (verdict) {
+    case GRANTED:
+        grant(c);
+        break;
+    case WAITS:
+        c->in_line = true;
+        c->since_ms = pea__now_ms();
+        pea__conn_retime(c);
+        break;
+    case LOST:
+        reject(c);
+        break;
+    case NO_MEMORY:
+        pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+        break;
+    }
+    if (q.conn != 0)
+        pea__mailbox_ask(node->runtime, q.conn, q.fn);
+}
+
+void pea__claim_lives(pea_conn *c)
+{
+    pea__peer_entry *e = c->named;
+    c->challenged = false;
+    pea__registry_lock(c->node);
+    uint64_t waiter = e != NULL && e->holder == c->id ? e->waiter : 0;
+    if (waiter != 0)
+        e->waiter = 0;
+    pea__registry_unlock(c->node);
+    if (waiter != 0)
+        pea__mailbox_ask(c->node->runtime, waiter, reject);
+}
+
+void pea__claim_overdue(pea_conn *c)
+{
+    c->in_line = false;
+    c->since_ms = pea__now_ms();
+    pea__registry_lock(c->node);
+    uint64_t holder = c->named != NULL && c->named->waiter == c->id ? c->named->holder : 0;
+    pea__registry_unlock(c->node);
+    if (holder != 0)
+        pea__mailbox_ask(c->node->runtime, holder, oust);
+}
+
+uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id)
+{
+    if (e->waiter == id)
+        e->waiter = 0;
+    if (e->holder != id)
+        return 0;
+    e->holder = e->waiter;
+    e->waiter = 0;
+    return e->holder;
+}

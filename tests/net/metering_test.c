@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Handshakes are paid for: a flood of them takes a few in each round of the loop, whoever is connected is served in
+ * between, and whose neighbours have authenticated does not wait behind strangers. */
+#include "support/faults.h"
+#include "support/net.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "runtime_priv.h"
+
+enum { FLOOD = 60 };
+
+/* What the stage of b's chain saw. */
+typedef struct ledger {
+    net *n;
+    unsigned paid, paid_now; /* in all; in the latest round */
+    unsigned round, most;
+    pea_addr order[2 * FLOOD]; /* who was paid for, one after another */
+} ledger;
+
+static ledger book;
+
+/* A stage that has something costly to do before it says yes. */
+static pea_err costly_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out)
+{
+    (void)self, (void)in, (void)out;
+    if (pea_stage_pay(env) == PEA_WAIT)
+        return PEA_WAIT;
+    check_ok(pea_stage_pay(env)); /* once is enough */
+    if (pea_stage_side(env) == PEA_INITIATOR)
+        return PEA_DONE;
+    unsigned now = ev_iteration(book.n->loop);
+    book.paid_now = now == book.round ? book.paid_now + 1 : 1;
+    book.round = now;
+    book.most = book.paid_now > book.most ? book.paid_now : book.most;
+    assert_true(book.paid < 2 * FLOOD);
+    book.order[book.paid++] = *pea_stage_remote(env);
+    return PEA_DONE;
+}
+
+static const pea_stage_ops costly = {.version = PEA_STAGE_VERSION, .name = "costly", .step = costly_step};
+
+static int setup(void **state)
+{
+    static net n;
+    net_setup(&n, PEA_NATIVE);
+    pea_chain_unref(n.chain);
+    check_ok(pea_chain_new(&n.chain, NULL, NULL));
+    check_ok(pea_chain_add(n.chain, &costly, NULL, NULL));
+    check_ok(pea_chain_plain(n.chain));
+    memset(&book, 0, sizeof book);
+    book.n = &n;
+    *state = &n;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    net_teardown(*state);
+    assert_int_equal(faults_blocks(), 0);
+    return 0;
+}
+
+/* A dial from an address of ours: all of 127.0.0.0/8 is. */
+static void dial_from(net *n, const char *ip)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET};
+    assert_int_equal(inet_pton(AF_INET, ip, &from.sin_addr), 1);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.fd = fd, .again = true), NULL, NULL));
+}
+
+static void nodes(net *n)
+{
+    net_node(&n->a, PEA_NODE(.name = NULL));
+    net_node(&n->b, PEA_NODE(.max_per_prefix = 1000)); /* so ranges are counted */
+    net_listen(&n->b);
+}
+
+static void a_flood_is_taken_in_portions(void **state)
+{
+    net *n = *state;
+    nodes(n);
+    for (int i = 0; i < FLOOD; i++)
+        dial_from(n, "127.0.1.1");
+    net_wait(n, n->a.connects == FLOOD && n->b.connects == FLOOD);
+    assert_int_equal(book.paid, FLOOD);
+    assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
+}
+
+/* Whoever waits may leave, and is not paid for. */
+static void who_leaves_is_not_paid_for(void **state)
+{
+    net *n = *state;
+    nodes(n);
+    for (int i = 0; i < FLOOD; i++)
+        dial_from(n, "127.0.1.1");
+    net_wait(n, n->b.accepts == FLOOD);
+    while (n->b.connects == 0)
+        net_poll(n);
+    assert_true(book.paid < FLOOD);
+    pea_node_free(n->b.node); /* with those in line */
+    n->b.node = NULL;
+    net_wait(n, n->a.disconnects + n->a.failures == FLOOD);
+}
+
+static size_t place_of(const char *ip, size_t from)
+{
+    for (size_t i = from; i < book.paid; i++) {
+        char text[PEA_ADDR_TEXT_BYTES];
+        if (strncmp(pea_addr_format(&book.order[i], text), ip, strlen(ip)) == 0)
+            return i;
+    }
+    fail_msg("%s was never paid for", ip);
+    return 0;
+}
+
+static void who_has_authenticated_passes_strangers(void **state)
+{
+    net *n = *state;
+    nodes(n);
+    dial_from(n, "127.0.2.1");
+    net_wait(n, n->b.connects == 1);
+    for (int i = 0; i < FLOOD; i++)
+        dial_from(n, "127.0.1.1");
+    dial_from(n, "127.0.2.77"); /* a neighbour, and the last to come */
+    net_wait(n, n->b.connects == FLOOD + 2);
+    assert_true(place_of("127.0.2.77", 1) < FLOOD / 2);
+    assert_true(book.most <= PEA__HANDSHAKES_PER_ROUND);
+}
+
+#define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    faults_install();
+    const struct CMUnitTest tests[] = {
+        entry(a_flood_is_taken_in_portions),
+        entry(who_leaves_is_not_paid_for),
+        entry(who_has_authenticated_passes_strangers),
+    };
+    return cmocka_run_group_tests_name("metering", tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* At most one connection per peer: whoever dials first, both at once, one that answers no more, one direction that is
+ * blocked. Whatever happens, both sides end on the same one connection. */
+#include "support/faults.h"
+#include "support/net.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "peapod/chain.h"
+#include "peapod/identity.h"
+#include "peapod/trust.h"
+
+typedef struct scene {
+    net n;
+    pea_identity *identity[2]; /* a's is the larger id: it decides */
+    uint64_t random;
+} scene;
+
+static int setup(void **state)
+{
+    static scene s;
+    pea_trust *trust;
+    memset(&s, 0, sizeof s);
+    net_setup(&s.n, PEA_NATIVE);
+    pea_chain_unref(s.n.chain);
+    check_ok(pea_identity_generate(&s.identity[0], NULL));
+    check_ok(pea_identity_generate(&s.identity[1], NULL));
+    pea_peer peer[2];
+    pea_identity_peer(s.identity[0], &peer[0]);
+    pea_identity_peer(s.identity[1], &peer[1]);
+    if (memcmp(peer[0].id, peer[1].id, PEA_ID_BYTES) < 0) {
+        pea_identity *swap = s.identity[0];
+        s.identity[0] = s.identity[1];
+        s.identity[1] = swap;
+    }
+    for (int b = 0; b < 2; b++) {
+        pea_chain **chain = b ? &s.n.chain_b : &s.n.chain;
+        check_ok(pea_chain_new(chain, NULL, NULL));
+        check_ok(pea_chain_noise(*chain, PEA_NOISE(.identity = s.identity[b]), NULL));
+    }
+    check_ok(pea_trust_new(&trust));
+    pea_trust_any(trust);
+    s.n.policy = pea_policy_ref(pea_trust_policy(trust));
+    pea_trust_unref(trust);
+    net_side *sides[] = {&s.n.a, &s.n.b};
+    for (int b = 0; b < 2; b++) {
+        net_node(sides[b], PEA_NODE(.one_per_peer = true));
+        net_listen(sides[b]);
+    }
+    *state = &s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scene *s = *state;
+    net_teardown(&s->n);
+    pea_identity_unref(s->identity[0]);
+    pea_identity_unref(s->identity[1]);
+    assert_int_equal(faults_blocks(), 0);
+    return 0;
+}
+
+static unsigned live(const net_side *side)
+{
+    return side->connects - side->disconnects;
+}
+
+static bool is_ready(pea_conn *conn, void *arg)
+{
+    if (pea_conn_state(conn) == PEA_READY)
+        return true;
+    *(bool *)arg = false;
+    return false;
+}
+
+/* Both have as many connections, all of them READY, and if it is one, it is the same. */
+static bool agreed(net *n)
+{
+    bool ready = true;
+    pea_node_each(n->a.node, is_ready, &ready);
+    pea_node_each(n->b.node, is_ready, &ready);
+    if (!ready || live(&n->a) != live(&n->b))
+        return false;
+    if (live(&n->a) != 1)
+        return true;
+    pea_conn_info info;
+    pea_conn_snapshot(n->a.conn, &info);
+    return pea_addr_equal(&info.local, pea_conn_remote(n->b.conn));
+}
+
+/* Nothing is on its way any more, and both have one connection that works. */
+static void check_one(net *n)
+{
+    net_wait(n, agreed(n) && live(&n->a) == 1);
+    unsigned before = n->b.messages;
+    check_ok(pea_conn_send(n->a.conn, "?", 1));
+    net_wait(n, n->b.messages == before + 1);
+    before = n->a.messages;
+    check_ok(pea_conn_send(n->b.conn, "!", 1));
+    net_wait(n, n->a.messages == before + 1);
+}
+
+static bool is_duplicate(const pea_reason *reason)
+{
+    return (reason->code & ~PEA_CODE_PERMANENT) == PEA_CODE_DUPLICATE;
+}
+
+/* ---- One after another ---- */
+
+static void second_dial(net *n, net_side *from, net_side *to)
+{
+    net_meet(n);
+    uint64_t kept = pea_conn_id(n->a.conn);
+    net_dial(from, to);
+    net_wait(n, n->a.failures == 1 && n->b.failures == 1);
+    assert_true(is_duplicate(&n->a.reason));
+    assert_true(is_duplicate(&n->b.reason));
+    check_one(n);
+    assert_int_equal(pea_conn_id(n->a.conn), kept);
+    assert_int_equal(n->a.connects, 1);
+    assert_int_equal(n->b.connects, 1);
+}
+
+static void the_second_dial_of_the_larger_is_rejected(void **state)
+{
+    scene *s = *state;
+    second_dial(&s->n, &s->n.a, &s->n.b);
+}
+
+static void the_second_dial_of_the_smaller_is_rejected(void **state)
+{
+    scene *s = *state;
+    second_dial(&s->n, &s->n.b, &s->n.a);
+}
+
+/* ---- Both at once ---- */
+
+static uint64_t draw(scene *s, uint64_t below)
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random % below;
+}
+
+/* The property: however dials cross, and whatever is aborted meanwhile, one connection is left, the same for both, and
+ * nobody was told of two at a time. */
+static unsigned most_live[2];
+
+static void note_a(net_side *side, pea_conn *conn)
+{
+    (void)conn;
+    most_live[0] = live(side) > most_live[0] ? live(side) : most_live[0];
+}
+
+static void note_b(net_side *side, pea_conn *conn)
+{
+    (void)conn;
+    most_live[1] = live(side) > most_live[1] ? live(side) : most_live[1];
+}
+
+static bool abort_one(pea_conn *conn, void *arg)
+{
+    scene *s = arg;
+    if (draw(s, 3) != 0)
+        return true;
+    pea_conn_abort(conn);
+    return false;
+}
+
+static void crossing_dials_end_in_one(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    n->a.on_connect = note_a;
+    n->b.on_connect = note_b;
+    for (unsigned seed = 1; seed <= 60; seed++) {
+        s->random = seed * UINT64_C(0x9E3779B97F4A7C15);
+        most_live[0] = most_live[1] = 0;
+        for (uint64_t dials = 1 + draw(s, 4), i = 0; i < dials; i++) {
+            bool by_a = draw(s, 2) == 0;
+            net_dial(by_a ? &n->a : &n->b, by_a ? &n->b : &n->a);
+            for (uint64_t turns = draw(s, 12); turns > 0; turns--)
+                net_poll(n);
+            if (draw(s, 4) == 0)
+                pea_node_each(draw(s, 2) == 0 ? n->a.node : n->b.node, abort_one, s);
+        }
+        net_wait(n, agreed(n));
+        if (live(&n->a) == 0)
+            net_dial(&n->a, &n->b); /* all were aborted */
+        check_one(n);
+        assert_int_equal(most_live[0], 1);
+        assert_int_equal(most_live[1], 1);
+        pea_conn_abort(n->a.conn);
+        net_wait(n, live(&n->a) == 0 && live(&n->b) == 0 && agreed(n));
+    }
+}
+
+/* ---- Somebody answers no more ---- */
+
+/* Bytes between two sockets, as long as nobody cuts them: the network between a and b. */
+typedef struct relay {
+    int listener, in, out;
+    char addr[PEA_ADDR_TEXT_BYTES];
+} relay;
+
+static void carry(int from, int to)
+{
+    uint8_t block[4096];
+    ssize_t got = recv(from, block, sizeof block, MSG_DONTWAIT);
+    if (got > 0)
+        net_raw_send(to, block, (size_t)got);
+}
+
+/* Dials by a relay, and carries until both are connected. */
+static void meet_by(net *n, relay *r, net_side *from, net_side *to)
+{
+    r->listener = net_raw_listen(1, r->addr);
+    check_ok(pea_node_connect(from->node, r->addr, NULL, NULL, NULL));
+    r->in = net_raw_accept(n, r->listener);
+    r->out = net_raw_connect(to);
+    net_clock_start(n);
+    while (live(&n->a) != 1 || live(&n->b) != 1) {
+        carry(r->in, r->out);
+        carry(r->out, r->in);
+        net_poll(n);
+        if (n->late)
+            fail_msg("the relay carried in vain");
+    }
+    net_clock_stop(n);
+}
+
+static void relay_close(relay *r)
+{
+    close(r->in);
+    close(r->out);
+    close(r->listener);
+}
+
+/* The network has swallowed the connection, and only one side dials anew: the newcomer waits, and takes its place. */
+static void a_dead_one_makes_way(net *n, net_side *from, net_side *to)
+{
+    relay r;
+    meet_by(n, &r, from, to);
+    net_dial(from, to); /* the relay carries nothing any more */
+    net_wait(n, n->a.connects == 2 && n->b.connects == 2);
+    check_one(n);
+    assert_int_equal(n->a.disconnects, 1);
+    assert_int_equal(n->b.disconnects, 1);
+    relay_close(&r);
+}
+
+static void a_dead_one_makes_way_for_the_larger(void **state)
+{
+    scene *s = *state;
+    a_dead_one_makes_way(&s->n, &s->n.a, &s->n.b);
+}
+
+static void a_dead_one_makes_way_for_the_smaller(void **state)
+{
+    scene *s = *state;
+    a_dead_one_makes_way(&s->n, &s->n.b, &s->n.a);
+}
+
+/* A paused connection lives, though nobody reads from it. */
+static void a_paused_one_lives(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    net_meet(n);
+    pea_conn_pause(n->a.conn);
+    check_ok(pea_conn_send(n->b.conn, "held back", 9));
+    net_dial(&n->b, &n->a);
+    net_wait(n, n->a.failures == 1 && n->b.failures == 1);
+    assert_true(is_duplicate(&n->b.reason));
+    assert_int_equal(n->a.messages, 0);
+    pea_conn_resume(n->a.conn);
+    net_wait(n, n->a.messages == 1);
+    check_one(n);
+}
+
+/* b lost its memory of it, and its end never came: a restart. The kernel resets, and the newcomer need not wait. */
+static void a_restarted_peer_comes_back(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    net_meet(n);
+    pea_node_free(n->b.node);
+    n->b.connects = n->b.disconnects = 0;
+    net_node(&n->b, PEA_NODE(.one_per_peer = true));
+    net_listen(&n->b);
+    net_dial(&n->b, &n->a);
+    net_wait(n, n->b.connects == 1 && live(&n->a) == 1 && n->a.connects == 2);
+    check_one(n);
+}
+
+/* Without the option there are as many as there are dials. */
+static void it_is_an_option(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    pea_node_free(n->b.node);
+    pea_node_free(n->a.node);
+    net_node(&n->a, PEA_NODE(.name = NULL));
+    net_node(&n->b, PEA_NODE(.name = NULL));
+    net_listen(&n->b);
+    net_meet(n);
+    net_meet(n);
+    assert_int_equal(live(&n->a), 2);
+}
+
+#define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    faults_install();
+    const struct CMUnitTest tests[] = {
+        entry(the_second_dial_of_the_larger_is_rejected),
+        entry(the_second_dial_of_the_smaller_is_rejected),
+        entry(crossing_dials_end_in_one),
+        entry(a_dead_one_makes_way_for_the_larger),
+        entry(a_dead_one_makes_way_for_the_smaller),
+        entry(a_paused_one_lives),
+        entry(a_restarted_peer_comes_back),
+        entry(it_is_an_option),
+    };
+    return cmocka_run_group_tests_name("one_per_peer", tests, NULL, NULL);
+}

@@ -88,6 +88,7 @@ static void log_end(pea_conn *c, const pea_reason *reason)
 static void end(pea_conn *c, const pea_reason *reason)
 {
     c->over = true;
+    pea__partial_note(c);
     pea__conn_timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
     confirm(c, PEA_OK); /* what has left has left */
@@ -191,6 +192,7 @@ void pea__conn_pump(pea_conn *c)
             pea__metering_ask(c);
         } else {
             pea__conn_tally_messages(c);
+            pea__partial_note(c);
             return;
         }
     }
@@ -199,6 +201,7 @@ void pea__conn_pump(pea_conn *c)
     pea__conn_tally_messages(c);
     if (pea__pipe_hold(c->pipe) != PEA_OK) /* paused: the rest of the scratch must not be lost */
         pea__conn_abort(c, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    pea__partial_note(c);
 }
 
 /* Our side ended it: the state's deadline is linger from now on. */

@@ -594,10 +594,15 @@ pea_err pea__pipe_hold(pea_pipe *p)
     return pea__buf_own(&p->floors[0].rx);
 }
 
-size_t pea__pipe_held(const pea_pipe *p)
+size_t pea__pipe_unread(const pea_pipe *p)
 {
-    size_t n = p->carry.cap + p->tx.cap + p->out.cap;
+    size_t n = p->carry.cap;
     for (size_t i = 0; i <= p->top; i++)
         n += p->floors[i].rx.cap;
     return n;
+}
+
+size_t pea__pipe_held(const pea_pipe *p)
+{
+    return pea__pipe_unread(p) + p->tx.cap + p->out.cap;
 }

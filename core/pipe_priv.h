@@ -79,7 +79,8 @@ void pea__pipe_revoke(pea_pipe *pipe, const char *why);
 /* Why the pipe ends or has ended, also before CLOSED tells it; NULL: it does not. */
 const pea_reason *pea__pipe_reason(const pea_pipe *pipe);
 
-/* Bytes of memory that the pipe's buffers hold now. */
+/* Bytes of memory that the pipe's buffers hold now, and those of them that hold what the peer sent. */
 size_t pea__pipe_held(const pea_pipe *pipe);
+size_t pea__pipe_unread(const pea_pipe *pipe);
 
 #endif

@@ -8,6 +8,7 @@
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 #define MAILBOX_BYTES_DEFAULT (16u << 20)
+#define PARTIAL_LIMIT_DEFAULT (UINT64_C(256) << 20)
 
 /* ---- All runtimes, by serial ---- */
 
@@ -107,6 +108,7 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
     pthread_once(&fork_once, fork_watch);
     r->fork_count = pea__fork_count;
     r->memory_limit = o.memory_limit != 0 ? o.memory_limit : MEMORY_LIMIT_DEFAULT;
+    r->partial_limit = o.partial_limit != 0 ? o.partial_limit : PARTIAL_LIMIT_DEFAULT;
     r->mailbox_bytes = o.mailbox_bytes != 0 ? o.mailbox_bytes : MAILBOX_BYTES_DEFAULT;
     r->log = o.log;
     r->log_arg = o.log_arg;

@@ -48,6 +48,7 @@ typedef struct pea__worker {
     ev_timer unsaid;              /* log.c: it runs while log lines were left out here */
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
+    uint64_t partial_bytes;       /* partial.c: that its connections hold */
     atomic_bool judge_due; /* a policy changed, and not everybody has been judged again */
     bool inside;           /* one of our callbacks runs */
     bool missed;           /* a watcher came meanwhile, in a nested loop, and did nothing */
@@ -205,7 +206,7 @@ struct pea_runtime {
     unsigned fork_count; /* as it was when the runtime was made */
     pea__worker worker;
     pea__dispatch *dispatch; /* NULL: the loop is the caller's */
-    uint64_t memory_limit, last_conn, last_node;
+    uint64_t memory_limit, partial_limit, last_conn, last_node;
     uint32_t mailbox_bytes, nodes;
     atomic_size_t broadcast_bytes; /* of those that are on their way */
     atomic_uint connections;
@@ -408,6 +409,7 @@ struct pea_conn {
     pea__origin origin;
     /* As in pea_stats_conn; and how many messages the node's tally knows of, modulo 2^32. */
     uint32_t queue_full, pauses, dropped, queued_most, told_in, told_out;
+    uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
     int64_t since_ms;                    /* this state began */
@@ -437,6 +439,11 @@ void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char 
 void pea__conn_judge(pea_conn *conn); /* its policy has changed */
 void pea__conn_round(pea_conn *conn); /* in the round: flush, or free */
 void pea__conn_pump(pea_conn *conn);  /* delivers events until there are none, or a callback paused or ended it */
+
+/* ---- partial.c ---- */
+
+/* After its events were told: what it holds of unfinished messages may be too much. */
+void pea__partial_note(pea_conn *conn);
 
 /* ---- conn_deadline.c ---- */
 

@@ -37,6 +37,9 @@ typedef struct pea_runtime_opts {
     /* threads of the runtime's own, each with a loop: new connections are given to the one that has least, and their
      * callbacks run there. Listeners, dials and pea_node_* stay on the caller's loop. 0: none, and no lock is taken */
     uint32_t workers;
+    /* bytes that messages which have begun and not ended may hold, of all connections; above it those go that hold the
+     * most. Each worker has its share. 0: 256 MiB */
+    uint64_t partial_limit;
 } pea_runtime_opts;
 
 #define PEA_WORKERS_MAX 256u
@@ -45,12 +48,12 @@ typedef struct pea_runtime_opts {
 #ifdef __cplusplus
 #define PEA_RUNTIME_INIT                                                               \
     {                                                                                  \
-        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0 \
+        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0, 0 \
     }
 #else
 #define PEA_RUNTIME_INIT                                                      \
     {                                                                         \
-        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0 \
+        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0, 0 \
     }
 #endif
 

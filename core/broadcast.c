@@ -35,11 +35,8 @@ static void finish(pea__worker *w, pea__post *post)
         b->done(b->arg, &result);
     pea_msg_unref(b->msg);
     atomic_fetch_sub(&w->runtime->broadcast_bytes, b->bytes);
-    if (w->runtime->n_threads > 0) {
-        atomic_fetch_sub(&b->node->broadcasts, 1);
-        if (b->node->shutting_down || b->node->freed)
-            pea__worker_queue_node(w, b->node);
-    }
+    if (w->runtime->n_threads > 0)
+        pea__node_errand_over(b->node);
     pea__free(post);
     pea__free(b);
 }
@@ -117,7 +114,7 @@ pea_err pea_node_broadcast(pea_node *node, pea_msg *msg, bool (*filter)(pea_conn
         pea__mailbox_post(&r->worker, b->answer);
         return PEA_OK;
     }
-    atomic_fetch_add(&node->broadcasts, 1); /* the node waits for finish() */
+    atomic_fetch_add(&node->errands, 1); /* the node waits for finish() */
     for (uint32_t i = 0, n = r->n_threads; i < n; i++)
         pea__mailbox_post(&r->threads[i], b->asks[i]);
     return PEA_OK;

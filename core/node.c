@@ -220,7 +220,7 @@ static void bury(pea_node *node)
 
 void pea__node_due(pea_node *node)
 {
-    if (node->counts.connections > 0 || node->placed > 0 || atomic_load(&node->broadcasts) > 0)
+    if (node->counts.connections > 0 || node->placed > 0 || atomic_load(&node->errands) > 0)
         return;
     deadline_stop(node);
     tell_done(node);
@@ -229,6 +229,13 @@ void pea__node_due(pea_node *node)
     node->gone = true;
     if (!node->held)
         bury(node);
+}
+
+void pea__node_errand_over(pea_node *node)
+{
+    atomic_fetch_sub(&node->errands, 1);
+    if (node->shutting_down || node->freed)
+        pea__worker_queue_node(&node->runtime->worker, node);
 }
 
 void pea_node_free(pea_node *node)

@@ -48,10 +48,10 @@ typedef struct pea__worker {
     ev_timer unsaid;              /* log.c: it runs while log lines were left out here */
     const pea_conn *message_of;   /* during its on_message */
     const pea_event *message;
-    uint64_t partial_bytes;       /* partial.c: that its connections hold */
-    atomic_bool judge_due; /* a policy changed, and not everybody has been judged again */
-    bool inside;           /* one of our callbacks runs */
-    bool missed;           /* a watcher came meanwhile, in a nested loop, and did nothing */
+    uint64_t partial_bytes; /* partial.c: that its connections hold */
+    atomic_bool judge_due;  /* a policy changed, and not everybody has been judged again */
+    bool inside;            /* one of our callbacks runs */
+    bool missed;            /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
     uint32_t index;        /* the caller's loop is 0; of every connection's id, modulo the number of workers */
     pthread_t thread;      /* of our own, from 1 on */
@@ -286,7 +286,7 @@ struct pea_node {
         atomic_uint_fast64_t refused;
     } counts;
     uint32_t placed;             /* connections on other threads, of which the caller's loop has not heard the end */
-    atomic_uint broadcasts;      /* that other threads have been asked to take part in, and have not all answered */
+    atomic_uint errands;         /* on their way over other threads: broadcasts, surveys */
     pea__prefix_table *prefixes; /* NULL: nothing is counted by range yet */
     pea_prefix *exempt;
     size_t n_exempt;
@@ -301,7 +301,8 @@ struct pea_node {
     pea__tally tally[];
 };
 
-void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
+void pea__node_due(pea_node *node);         /* called in the round: on_done, the end */
+void pea__node_errand_over(pea_node *node); /* on the node's thread: one of its errands has come back */
 
 /* The node begins to use a chain: what is to be said of it is logged, once for a runtime. */
 void pea__node_notice(const pea_node *node, const pea_chain *chain);

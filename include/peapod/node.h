@@ -211,8 +211,16 @@ PEA_API PEA_MUST_CHECK pea_err pea_node_broadcast(pea_node *node, pea_msg *msg,
                                                   void (*done)(void *arg, const pea_broadcast_result *result),
                                                   void *arg);
 
-/* Calls fn for every connection that was there when it began; it may close any of them. Stops when fn returns false. */
+/* Calls fn for every connection that was there when it began; it may close any of them. Stops when fn returns false.
+ * Where there are worker threads: those of the calling thread only; pea_node_survey() tells of all. */
 PEA_API void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
+
+/* All connections of the node by value, in whatever state and on whatever threads they are: done(arg, infos, n, err) is
+ * called once, on the node's thread, after each thread has written down its own, and never inside this call. `infos` is
+ * good during done(); `err` is PEA_OK or PEA_E_NOMEM, and then n is 0. On the node's thread, or in a callback of one of
+ * its connections. PEA_OK | PEA_E_NOMEM | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err
+pea_node_survey(pea_node *node, void (*done)(void *arg, const pea_conn_info *infos, size_t n, pea_err err), void *arg);
 
 typedef struct pea_counts {
     uint32_t connections; /* in all states */

@@ -46,13 +46,13 @@ typedef struct pea_runtime_opts {
 
 #define PEA_RUNTIME(...) (&(pea_runtime_opts){.size = sizeof(pea_runtime_opts), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_RUNTIME_INIT                                                               \
-    {                                                                                  \
+#define PEA_RUNTIME_INIT                                                                  \
+    {                                                                                     \
         sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0, 0 \
     }
 #else
-#define PEA_RUNTIME_INIT                                                      \
-    {                                                                         \
+#define PEA_RUNTIME_INIT                                                         \
+    {                                                                            \
         sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0, 0 \
     }
 #endif

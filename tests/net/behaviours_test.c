@@ -137,9 +137,20 @@ static bool count_ready(pea_conn *conn, void *arg)
     return true;
 }
 
+static uint64_t surveyed[8];
+
+static void on_survey(void *arg, const pea_conn_info *infos, size_t n, pea_err err)
+{
+    check_ok(err);
+    *(size_t *)arg = n;
+    for (size_t i = 0; i < n && i < 8; i++)
+        surveyed[i] = infos[i].id;
+}
+
 static void state_views_stay_consistent(void **state)
 {
     net *n = *state;
+    size_t infos = 0;
     net_pair(n);
     for (unsigned i = 2; i <= 5; i++) {
         unsigned seen = 0;
@@ -149,6 +160,9 @@ static void state_views_stay_consistent(void **state)
         assert_int_equal(counts(&n->a).ready, i);
         assert_ptr_equal(pea_node_find(n->a.node, pea_conn_id(n->a.conn)), n->a.conn);
         assert_non_null(pea_node_find_addr(n->a.node, pea_conn_remote(n->a.conn)));
+        check_ok(pea_node_survey(n->a.node, on_survey, &infos));
+        net_wait(n, infos == i);
+        assert_int_equal(surveyed[0], pea_conn_id(n->a.conn)); /* the newest comes first */
     }
 }
 

@@ -378,6 +378,49 @@ static void broadcasts_reach_all_threads(void **state)
     city_close(&c);
 }
 
+typedef struct seen {
+    unsigned answers;
+    size_t n, ready;
+    uint64_t messages;
+} seen;
+
+static void on_survey(void *arg, const pea_conn_info *infos, size_t n, pea_err err)
+{
+    seen *s = arg;
+    check_ok(err);
+    *s = (seen){.answers = s->answers + 1, .n = n};
+    for (size_t i = 0; i < n; i++) {
+        s->ready += infos[i].state == PEA_READY;
+        s->messages += infos[i].messages_in;
+    }
+}
+
+/* Where pea_node_each() sees nothing: the loop has none of the connections. */
+static void a_survey_sees_all_threads(void **state)
+{
+    enum { CONNS = 20 };
+    static city c;
+    (void)state;
+    city_open(&c, true, 0);
+    pea_msg *msg = message(100);
+    for (int i = 0; i < CONNS; i++)
+        (void)dial(&c);
+    until(&c, c.connects == 2 * CONNS);
+    check_ok(pea_node_broadcast(c.a, msg, NULL, on_broadcast, &c));
+    until(&c, c.done == CONNS && c.messages == CONNS);
+    seen s = {.answers = 0}, last = {.answers = 0};
+    check_ok(pea_node_survey(c.b, on_survey, &s));
+    assert_int_equal(s.answers, 0);
+    until(&c, s.answers == 1);
+    assert_int_equal(s.n, CONNS);
+    assert_int_equal(s.ready, CONNS);
+    assert_int_equal(s.messages, CONNS);
+    check_ok(pea_node_survey(c.b, on_survey, &last)); /* on its way when the node is freed: it is answered */
+    pea_msg_unref(msg);
+    city_close(&c);
+    assert_int_equal(last.answers, 1);
+}
+
 static void on_answer(void *arg, const pea_broadcast_result *result)
 {
     unsigned *answers = arg;
@@ -455,6 +498,7 @@ int main(void)
         cmocka_unit_test(nodes_are_freed_at_any_time),
         cmocka_unit_test(broadcasts_reach_all_threads),
         cmocka_unit_test(broadcasts_while_nodes_are_freed),
+        cmocka_unit_test(a_survey_sees_all_threads),
         cmocka_unit_test(one_per_peer_across_threads),
         cmocka_unit_test(bad_numbers),
     };

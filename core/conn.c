@@ -8,6 +8,7 @@
 
 #include "addr_priv.h"
 #include "err_priv.h"
+#include "pipe_fast_priv.h"
 #include "runtime_priv.h"
 
 /* ---- What the loop watches ---- */
@@ -127,6 +128,51 @@ static bool may_hand_out(pea_conn *c, const pea_event *message)
     return err == PEA_OK;
 }
 
+/* Whether something else than the next message wants a thought: after each callback, and on any other thread's word. */
+static inline bool interrupted(const pea_conn *c)
+{
+    return c->paused || c->pipe->phase != PEA__OPEN ||
+           atomic_load_explicit(&c->worker->judge_due, memory_order_acquire);
+}
+
+/* Hands out the messages that lie ready, as long as nothing else comes first. What the loop reads of the connection is
+ * all that a callback can change of it: the pipe is told at the end how far it went. False: there was none. */
+static bool hand_out(pea_conn *c, pea_event *event)
+{
+    void (*on_message)(pea_conn *, const uint8_t *, size_t, void *) = c->node->on.on_message;
+    pea_span view = pea__pipe_view(c->pipe);
+    const uint8_t *began = view.data;
+    void *user = c->node->user;
+    size_t len;
+    if (on_message == NULL)
+        return false;
+    event->type = PEA_EVENT_MESSAGE;
+    while (pea__message_whole(c->pipe, view, &len) && !interrupted(c)) {
+        event->data = view.data + 4;
+        event->len = len;
+        view.data += len + 4;
+        view.len -= len + 4;
+        c->messages_in++;
+        on_message(c, event->data, len, user);
+    }
+    pea__pipe_viewed(c->pipe, (size_t)(view.data - began));
+    return view.data != began;
+}
+
+static void deliver_message(pea_conn *c, const pea_event *event)
+{
+    if (!may_hand_out(c, event))
+        return;
+    if (c->paused) { /* else it would not have been read: PEA_OVERFLOW_DROP */
+        c->dropped++;
+        pea__conn_tally(c, PEA__T_DROPPED, 1);
+        return;
+    }
+    c->messages_in++;
+    if (c->node->on.on_message != NULL)
+        c->node->on.on_message(c, event->data, event->len, c->node->user);
+}
+
 static void deliver(pea_conn *c, const pea_event *event)
 {
     const pea_node_callbacks *on = &c->node->on;
@@ -148,20 +194,7 @@ static void deliver(pea_conn *c, const pea_event *event)
             on->on_connect(c, user);
         break;
     case PEA_EVENT_MESSAGE:
-        if (!may_hand_out(c, event))
-            break;
-        if (c->paused) { /* else it would not have been read: PEA_OVERFLOW_DROP */
-            c->dropped++;
-            pea__conn_tally(c, PEA__T_DROPPED, 1);
-            break;
-        }
-        c->messages_in++;
-        if (on->on_message != NULL) {
-            c->worker->message_of = c;
-            c->worker->message = event;
-            on->on_message(c, event->data, event->len, user);
-            c->worker->message_of = NULL;
-        }
+        deliver_message(c, event);
         break;
     case PEA_EVENT_DRAIN:
         if (on->on_drain != NULL)
@@ -180,10 +213,14 @@ static void deliver(pea_conn *c, const pea_event *event)
 /* Delivers events until there are none, or until a callback paused or ended the connection. */
 void pea__conn_pump(pea_conn *c)
 {
-    pea_event event;
+    pea_event event = {.type = PEA_EVENT_CLOSED};
     if (c->connecting && pea_pipe_state(c->pipe) < PEA_CLOSING)
         return; /* the pipe would begin to speak, and in foreign modes be READY */
+    c->worker->event_of = c;
+    c->worker->event = &event;
     while (!c->over && !(holds_back(c) && pea_pipe_state(c->pipe) == PEA_READY)) {
+        if (hand_out(c, &event))
+            continue;
         if (pea_pipe_next(c->pipe, &event) == PEA_OK) {
             deliver(c, &event);
         } else if (pea__pipe_take_ask(c->pipe)) {
@@ -191,11 +228,10 @@ void pea__conn_pump(pea_conn *c)
         } else if (pea__pipe_take_bill(c->pipe)) {
             pea__metering_ask(c);
         } else {
-            pea__conn_tally_messages(c);
-            pea__partial_note(c);
-            return;
+            break;
         }
     }
+    c->worker->event_of = NULL;
     if (c->over)
         return;
     pea__conn_tally_messages(c);
@@ -522,7 +558,7 @@ static pea_err not_sent(pea_conn *c, pea_err err)
     return err;
 }
 
-pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
+static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len)
 {
     if (pea__forked(c->worker->runtime))
         return PEA_E_FORKED;
@@ -537,6 +573,16 @@ pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
     c->messages_out++;
     if (pea_pipe_queued(c->pipe) >= PEA_WRITE_MAX && !c->blocked)
         write_out(c); /* a full write need not wait for the round; what it brings is told there */
+    return PEA_OK;
+}
+
+pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
+{
+    uint8_t *at;
+    if (!c->queued || c->worker->fork_count != pea__fork_count || (at = pea__pipe_place(c->pipe, len)) == NULL)
+        return send_slowly(c, data, len);
+    c->messages_out++;
+    pea__message_put(at, data, len);
     return PEA_OK;
 }
 
@@ -572,7 +618,9 @@ void pea_conn_flush(pea_conn *c)
 pea_err pea_conn_keep(pea_conn *c, pea_msg **msg)
 {
     const pea__worker *w = c->worker;
-    return w->message_of == c ? pea_msg_new(msg, w->message->data, w->message->len) : PEA_E_STATE;
+    if (w->event_of != c || w->event->type != PEA_EVENT_MESSAGE)
+        return PEA_E_STATE;
+    return pea_msg_new(msg, w->event->data, w->event->len);
 }
 
 /* The one callback that may run from inside a call: what it frees must wait for the round all the same. */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "err_priv.h"
-#include "pipe_state_priv.h"
+#include "pipe_fast_priv.h"
 #include "utf8_priv.h"
 
 /* ---- Birth ---- */
@@ -75,7 +75,9 @@ static pea_err set_codec(pea_pipe *p, const pea_pipe_opts *o)
         return err;
     p->codec_ops = p->codec->ops;
     p->codec_self = p->codec->config;
-    p->length4 = pea__codec_is_length4(p->codec, &p->length4_max);
+    uint32_t max;
+    if (pea__codec_is_length4(p->codec, &max) && max < UINT32_MAX)
+        p->length4_end = max + 1;
     return PEA_OK;
 }
 
@@ -513,9 +515,23 @@ bool pea__pipe_take_drain(pea_pipe *p)
     return drained;
 }
 
+/* The next message, if that is the next event. */
+static bool take_message(pea_pipe *p, pea_event *event)
+{
+    pea_span view = pea__pipe_view(p);
+    size_t len;
+    if (!pea__message_whole(p, view, &len))
+        return false;
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = view.data + 4, .len = len};
+    pea__pipe_viewed(p, len + 4);
+    return true;
+}
+
 pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
 {
     pea_err err;
+    if (take_message(p, event))
+        return PEA_OK;
     do {
         if (pea__pipe_take_drain(p)) {
             *event = (pea_event){.type = PEA_EVENT_DRAIN};

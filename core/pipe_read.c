@@ -2,7 +2,7 @@
 /* The pipe's way in: wire bytes rise through the transforms, floor by floor, and become messages on top. Messages are
  * views; only an unfinished rest is copied. */
 #include "err_priv.h"
-#include "pipe_state_priv.h"
+#include "pipe_fast_priv.h"
 
 pea_buf *pea__pipe_plain(pea_pipe *p)
 {
@@ -86,22 +86,17 @@ pea_err pea__pull(pea_pipe *p)
 
 /* ---- Messages ---- */
 
-static uint32_t get_be32(const uint8_t *p)
+/* The codec's decode(); the default one is spelled out. */
+static pea_err decode(pea_pipe *p, const uint8_t *data, size_t len, pea_frame *frame)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* The codec's decode(); the default codec is spelled out here, because it runs once a message. */
-static inline pea_err decode(pea_pipe *p, const uint8_t *data, size_t len, pea_frame *frame)
-{
-    if (!p->length4)
+    if (p->length4_end == 0)
         return p->codec_ops->decode(p->codec_self, data, len, frame);
     if (len < 4) {
         frame->total = 4;
         return PEA_MORE;
     }
-    uint32_t n = get_be32(data);
-    if (n > p->length4_max)
+    uint32_t n = pea__get_be32(data);
+    if (n >= p->length4_end)
         return PEA_E_TOO_BIG;
     frame->offset = 4;
     frame->len = n;

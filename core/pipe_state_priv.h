@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages), pipe_verdict.c
  * (who may come in, and stay), pipe_read.c (wire to messages), pipe_write.c (messages to wire) and channel.c (what
- * native mode says beside messages). Nobody else includes it. */
+ * native mode says beside messages); conn.c reaches in by pipe_fast_priv.h alone. Nobody else includes it. */
 #ifndef PEAPOD_PIPE_STATE_PRIV_H
 #define PEAPOD_PIPE_STATE_PRIV_H
 
@@ -88,8 +88,7 @@ struct pea_pipe {
     size_t tx_open; /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
     const pea_codec_ops *codec_ops;
     void *codec_self;
-    uint32_t length4_max; /* with length4: the largest payload */
-    bool length4;         /* the codec is 4 bytes big-endian: called directly */
+    uint32_t length4_end; /* the codec is 4 bytes big-endian, spelled out here: no payload is so large; 0: it is not */
 
     /* Reading. */
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */

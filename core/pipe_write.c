@@ -3,20 +3,7 @@
  * output, and handed over as wire bytes. */
 #include <string.h>
 
-#include "pipe_state_priv.h"
-
-static void put_be32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
-static uint32_t get_be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
+#include "pipe_fast_priv.h"
 
 /* ---- The queue ---- */
 
@@ -29,7 +16,7 @@ static void chunk_close(pea_pipe *p)
     if (len == 0)
         p->tx.len = p->tx_open;
     else
-        put_be32(p->tx.data + p->tx_open, (uint32_t)PEA__CHUNK_DATA << 24 | (uint32_t)len);
+        pea__put_be32(p->tx.data + p->tx_open, (uint32_t)PEA__CHUNK_DATA << 24 | (uint32_t)len);
     p->tx_open = SIZE_MAX;
 }
 
@@ -62,7 +49,7 @@ static void tx_consume(pea_pipe *p, size_t n)
     if (p->mode == PEA_NATIVE) {
         size_t at = p->tx_rest;
         while (at < n)
-            at += PEA__CHUNK_HEADER + (get_be32(p->tx.data + at) & PEA__CHUNK_MAX);
+            at += PEA__CHUNK_HEADER + (pea__get_be32(p->tx.data + at) & PEA__CHUNK_MAX);
         p->tx_rest = (uint32_t)(at - n);
     }
     pea_buf_consume(&p->tx, n);
@@ -77,7 +64,7 @@ pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t le
     pea_err err = pea_buf_reserve(&p->tx, PEA__CHUNK_HEADER + len, &at);
     if (err != PEA_OK)
         return err;
-    put_be32(at, (uint32_t)type << 24 | (uint32_t)len);
+    pea__put_be32(at, (uint32_t)type << 24 | (uint32_t)len);
     if (len > 0)
         memcpy(at + PEA__CHUNK_HEADER, payload, len);
     pea_buf_commit(&p->tx, PEA__CHUNK_HEADER + len);
@@ -106,7 +93,10 @@ static pea_err window_open(pea_pipe *p, size_t len)
     size_t high = p->high_water > p->tx.len ? p->high_water - p->tx.len : 0;
     size_t chunk = p->tx_open == SIZE_MAX ? SIZE_MAX : PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->tx.len - p->tx_open);
     size_t room = space < high ? space : high;
-    p->tx_room = room < chunk ? room : chunk;
+    room = room < chunk ? room : chunk;
+    /* It shuts when a full write has gathered: its driver wants to know, and to write it. */
+    size_t full = p->tx.len < PEA_WRITE_MAX ? PEA_WRITE_MAX - p->tx.len : SIZE_MAX;
+    p->tx_room = room < full ? room : full;
     return PEA_OK;
 }
 
@@ -116,12 +106,10 @@ static size_t put(pea_pipe *p, const void *data, size_t len)
 {
     uint8_t *at = p->tx.data + p->tx.len;
     size_t n;
-    if (p->length4) {
-        if (len > p->length4_max)
+    if (p->length4_end > 0) {
+        if (len >= p->length4_end)
             return SIZE_MAX;
-        put_be32(at, (uint32_t)len);
-        if (len > 0)
-            memcpy(at + 4, data, len);
+        pea__message_put(at, data, len);
         n = len + 4;
     } else {
         n = p->codec_ops->put(p->codec_self, data, len, at);
@@ -237,8 +225,13 @@ static pea_err send_slowly(pea_pipe *p, const void *data, size_t len)
 
 pea_err pea_pipe_send(pea_pipe *p, const void *data, size_t len)
 {
+    uint8_t *at = pea__pipe_place(p, len);
+    if (at != NULL) {
+        pea__message_put(at, data, len);
+        return PEA_OK;
+    }
     size_t most = len + p->codec_ops->overhead;
-    if (most >= p->tx_room || most < len) /* a closed window has no room even for nothing */
+    if (most >= p->tx_room || most < len)
         return send_slowly(p, data, len);
     size_t n = put(p, data, len);
     if (n == SIZE_MAX)

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "compiler_priv.h"
 #include "peapod/node.h"
 #include "pipe_priv.h"
 #include "prefix_table_priv.h"
@@ -46,12 +47,13 @@ typedef struct pea__worker {
     pea_node *nodes_due;          /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;              /* fed for this round, started for the next */
     ev_timer unsaid;              /* log.c: it runs while log lines were left out here */
-    const pea_conn *message_of;   /* during its on_message */
-    const pea_event *message;
-    uint64_t partial_bytes; /* partial.c: that its connections hold */
-    atomic_bool judge_due;  /* a policy changed, and not everybody has been judged again */
-    bool inside;            /* one of our callbacks runs */
-    bool missed;            /* a watcher came meanwhile, in a nested loop, and did nothing */
+    const pea_conn *event_of;     /* whose events are being told */
+    const pea_event *event;       /* the one that is */
+    uint64_t partial_bytes;       /* partial.c: that its connections hold */
+    atomic_bool judge_due;        /* a policy changed, and not everybody has been judged again */
+    unsigned fork_count;          /* its runtime's: asked by every send */
+    bool inside;                  /* one of our callbacks runs */
+    bool missed;                  /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
     uint32_t index;        /* the caller's loop is 0; of every connection's id, modulo the number of workers */
     pthread_t thread;      /* of our own, from 1 on */
@@ -230,7 +232,7 @@ static inline pea_runtime *pea__runtime_mutable(const pea_runtime *runtime)
     return cast.out;
 }
 
-extern unsigned pea__fork_count; /* forks between the first runtime's process and this one */
+extern PEA__HIDDEN unsigned pea__fork_count; /* forks between the first runtime's process and this one */
 
 /* Whether this process is a child of the one that made the runtime. */
 static inline bool pea__forked(const pea_runtime *runtime)

@@ -145,6 +145,7 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
 pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop)
 {
     w->runtime = runtime;
+    w->fork_count = runtime->fork_count;
     w->loop = loop;
     w->round_end = &w->round;
     w->posts_end = &w->posts;

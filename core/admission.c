@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Every limit on connections, decided in one place, before anything is allocated for them and before any crypto. Who is
  * turned away is counted by reason and logged with the limit's name and value; when strangers fill all places for
- * handshakes, the oldest of the busiest range makes room. On the caller's loop, but for the counts. */
+ * handshakes, the oldest of the busiest range make room. On the caller's loop, but for the counts. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -238,35 +238,44 @@ static uint32_t inbound_pending_max(const pea_node *node)
     return o->max_pending == PEA_UNLIMITED ? PEA_UNLIMITED : o->max_pending - o->reserved_pending;
 }
 
-typedef struct search {
-    pea_conn *worst;
-    unsigned busiest;
-    bool leaving; /* somebody makes room already */
-} search;
-
-/* How many handshakes wait that come from where this one comes from; it may have come before anybody counted. */
-static unsigned pending_beside(const pea_node *node, const pea_conn *c)
+/* The place of the range that this one comes from; it may have come before anybody counted. */
+static uint16_t place_of(const pea_node *node, const pea_conn *c)
 {
     pea_prefix range;
-    uint16_t place = c->origin.prefix;
-    if (place == 0 && node->prefixes != NULL && !exempt(node, &c->remote) &&
-        pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
-        place = pea__prefix_table_find(node->prefixes, &range);
-    const pea__prefix_slot *found = slot(node, place);
-    return found != NULL ? atomic_load(&found->pending) : 0;
+    if (c->origin.prefix != 0 || node->prefixes == NULL || exempt(node, &c->remote) ||
+        !pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
+        return c->origin.prefix;
+    return pea__prefix_table_find(node->prefixes, &range);
 }
 
-/* Connections are met from the newest to the oldest. */
-static void consider(search *s, const pea_node *node, pea_conn *c)
+/* The oldest of the busiest range, at most `most`; and of its handshakes so few that it stays the busiest or nearly
+ * so. */
+static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
 {
-    s->leaving = s->leaving || c->makes_room;
-    if (c->makes_room || !c->origin.inbound || atomic_load(&c->settled))
-        return;
-    unsigned n = pending_beside(node, c);
-    if (s->worst != NULL && n < s->busiest)
-        return;
-    s->worst = c;
-    s->busiest = n;
+    pea_conn *oldest = NULL;
+    uint16_t place = 0;
+    unsigned busiest = 0, n = 0;
+    for (pea_conn *c = node->pending; c != NULL; c = c->pending_next) {
+        if (c->makes_room)
+            return 0;
+        uint16_t at = place_of(node, c);
+        const pea__prefix_slot *range = slot(node, at);
+        unsigned pending = range != NULL ? atomic_load(&range->pending) : 0;
+        if (oldest != NULL && pending <= busiest)
+            continue;
+        oldest = c;
+        place = at;
+        busiest = pending;
+    }
+    if (most > busiest / 8 + 1)
+        most = busiest / 8 + 1;
+    for (pea_conn *c = oldest; c != NULL && n < most; c = c->pending_next) {
+        if (place_of(node, c) != place)
+            continue;
+        c->makes_room = true;
+        ids[n++] = c->id;
+    }
+    return n;
 }
 
 bool pea__admission_full(const pea_node *node)
@@ -274,22 +283,17 @@ bool pea__admission_full(const pea_node *node)
     return atomic_load(&node->counts.pending_in) >= inbound_pending_max(node);
 }
 
-void pea__admission_make_room(pea_node *node)
+unsigned pea__admission_make_room(pea_node *node, unsigned most)
 {
-    search s = {.worst = NULL};
+    uint64_t ids[PEA__ACCEPTS_PER_EVENT];
     pea__registry_lock(node);
-    for (pea_conn *c = node->conns; c != NULL; c = c->next)
-        consider(&s, node, c);
-    uint64_t id = 0;
-    if (!s.leaving && s.worst != NULL) {
-        s.worst->makes_room = true;
-        id = s.worst->id;
-    }
+    unsigned n = choose(node, most < PEA__ACCEPTS_PER_EVENT ? most : PEA__ACCEPTS_PER_EVENT, ids);
     pea__registry_unlock(node);
-    if (id != 0) {
+    for (unsigned i = 0; i < n; i++) {
         count_refusal(node, PEA_REFUSED_BY_MAX_PENDING);
-        pea__conn_make_room(node->runtime, id);
+        pea__conn_make_room(node->runtime, ids[i]);
     }
+    return n;
 }
 
 /* ---- Connections ---- */

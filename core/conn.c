@@ -107,7 +107,6 @@ static void end(pea_conn *c, const pea_reason *reason)
     }
     close(c->fd);
     pea__registry_remove(c);
-    atomic_store(&c->settled, true);
     pea__admission_gone(c->node, &c->origin, c->ready);
     pea__worker_queue(c->worker, c);
     if (c->travel == NULL && (c->node->shutting_down || c->node->freed))
@@ -181,7 +180,7 @@ static void deliver(pea_conn *c, const pea_event *event)
     case PEA_EVENT_READY:
         c->ready = true;
         c->heard_ms = pea__now_ms();
-        atomic_store(&c->settled, true);
+        pea__registry_settle(c);
         pea__admission_ready(c->node, &c->origin);
         pea__conn_tally(c, PEA__T_CONNECTS, 1);
         if (pea__by_peer_add(c) != PEA_OK) {

@@ -5,6 +5,7 @@
 #endif
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,15 +39,26 @@ static void rest(pea_listener *l, int sys)
     ev_timer_start(loop, &l->pause);
 }
 
-/* All places for handshakes are taken. Where there are threads it takes a moment until somebody has made room. */
-static bool full(pea_listener *l, bool somebody_waits)
+static bool somebody_waits(const pea_listener *l)
+{
+    struct pollfd at = {.fd = l->fd, .events = POLLIN};
+    return poll(&at, 1, 0) == 1 && (at.revents & POLLIN) != 0;
+}
+
+/* All places for handshakes are taken. Room is made for one, and for twice as many each time that it did not suffice:
+ * else a flood would fill the socket's queue, and the system turn good peers away. Where there are threads it takes a
+ * moment until those have gone. */
+static bool full(pea_listener *l, bool first)
 {
     struct ev_loop *loop = l->node->runtime->worker.loop;
     if (!pea__admission_full(l->node))
         return false;
-    if (!somebody_waits)
+    if (!first && !somebody_waits(l)) {
+        l->room = 1;
         return true;
-    pea__admission_make_room(l->node);
+    }
+    if (pea__admission_make_room(l->node, l->room) > 0 && l->room < PEA__ACCEPTS_PER_EVENT)
+        l->room *= 2;
     if (l->node->runtime->n_threads > 0 && l->fd >= 0) {
         ev_io_stop(loop, &l->io);
         ev_timer_set(&l->pause, PEA__ROOM_PAUSE_S, 0.);
@@ -137,9 +149,12 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
     if (!pea__worker_enter(w))
         return;
     l->accepting = true; /* on_accept may stop listening */
-    for (unsigned i = 0; i < PEA__ACCEPTS_PER_EVENT && l->fd >= 0; i++)
-        if (full(l, i == 0) || !accept_one(l))
-            break;
+    for (unsigned i = 0; i < PEA__ACCEPTS_PER_EVENT && l->fd >= 0 && !full(l, i == 0); i++) {
+        if (accept_one(l))
+            continue;
+        l->room = 1; /* nobody waits any more */
+        break;
+    }
     l->accepting = false;
     if (l->fd < 0)
         listener_free(l);
@@ -205,6 +220,7 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     l->bound_here = s.bound_here;
     l->addr = s.addr;
     l->node = node;
+    l->room = 1;
     l->chain = pea_chain_ref(o.chain != NULL ? o.chain : node->chain);
     pea_codec *codec = pea__node_codec(node, l->chain, o.codec);
     l->codec = codec != NULL ? pea_codec_ref(codec) : NULL;

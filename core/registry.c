@@ -32,6 +32,28 @@ bool pea__conn_is_here(const pea_conn *conn)
 
 /* ---- Coming and going ---- */
 
+/* Whoever looks for somebody to send off must not walk over those that are READY: there may be very many. */
+static void pending_add(pea_conn *conn)
+{
+    pea_node *node = conn->node;
+    conn->pending_link = node->pending != NULL ? node->pending_end : &node->pending;
+    *conn->pending_link = conn;
+    node->pending_end = &conn->pending_next;
+}
+
+static void pending_remove(pea_conn *conn)
+{
+    if (conn->pending_link == NULL)
+        return;
+    *conn->pending_link = conn->pending_next;
+    if (conn->pending_next != NULL)
+        conn->pending_next->pending_link = conn->pending_link;
+    else
+        conn->node->pending_end = conn->pending_link;
+    conn->pending_next = NULL;
+    conn->pending_link = NULL;
+}
+
 pea_err pea__registry_add(pea_conn *conn)
 {
     pea_node *node = conn->node;
@@ -44,6 +66,8 @@ pea_err pea__registry_add(pea_conn *conn)
         if (conn->next != NULL)
             conn->next->link = &conn->next;
         node->conns = conn;
+        if (conn->origin.inbound)
+            pending_add(conn);
     }
     pea__registry_unlock(node);
     return added ? PEA_OK : PEA_E_NOMEM;
@@ -63,6 +87,7 @@ void pea__registry_remove(pea_conn *conn)
     conn->hh.tbl = NULL;
     pea__by_peer_remove(conn);
     pea__registry_lock(node);
+    pending_remove(conn);
     if (conn->hh_addr.tbl != NULL) {
         HASH_DELETE(hh_addr, node->by_addr, conn);
         *conn->link = conn->next;
@@ -71,6 +96,15 @@ void pea__registry_remove(pea_conn *conn)
     }
     pea__registry_unlock(node);
     conn->hh_addr.tbl = NULL;
+    atomic_store(&conn->settled, true);
+}
+
+void pea__registry_settle(pea_conn *conn)
+{
+    pea__registry_lock(conn->node);
+    pending_remove(conn);
+    pea__registry_unlock(conn->node);
+    atomic_store(&conn->settled, true);
 }
 
 /* ---- Looking up ---- */

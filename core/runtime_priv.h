@@ -277,9 +277,10 @@ struct pea_node {
     pea__judge *judge;    /* NULL: the policy never changes by itself */
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
-    pea__offer *offer;    /* of these to a successor; NULL: none */
-    pthread_mutex_t lock; /* where there are threads: of the next three */
-    pea_conn *conns;      /* all of them, the newest first */
+    pea__offer *offer;                /* of these to a successor; NULL: none */
+    pthread_mutex_t lock;             /* where there are threads: of the next five */
+    pea_conn *conns;                  /* all of them, the newest first */
+    pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
     pea_conn *by_addr;
     struct pea__peer_entry *by_peer;
     struct {
@@ -318,8 +319,9 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
  * later, */
 bool pea__admission_full(const pea_node *node);
 
-/* once the oldest pending connection of the busiest range has gone, which is asked to. One at a time. */
-void pea__admission_make_room(pea_node *node);
+/* once the oldest pending connections of the busiest range have gone, which are asked to: at most so many. Returns how
+ * many were; 0: those that were asked before have not all gone. */
+unsigned pea__admission_make_room(pea_node *node, unsigned most);
 
 /* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
  * `why` names the limit and its value */
@@ -337,6 +339,7 @@ void pea__registry_lock(pea_node *node); /* where there are threads */
 void pea__registry_unlock(pea_node *node);
 PEA_MUST_CHECK pea_err pea__registry_add(pea_conn *conn);
 void pea__registry_remove(pea_conn *conn);
+void pea__registry_settle(pea_conn *conn); /* it is READY */
 
 /* Whether there is a connection that this node dialled at that address. */
 bool pea__registry_dialled(pea_node *node, const pea_addr *remote);
@@ -415,14 +418,15 @@ struct pea_conn {
     uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
-    int64_t since_ms;                    /* this state began */
-    int64_t heard_ms;                    /* the last byte received */
-    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
-    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
-    pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
-    pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
-    pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
-    pea_conn *same;                      /* the next of the same peer */
+    int64_t since_ms;                       /* this state began */
+    int64_t heard_ms;                       /* the last byte received */
+    int64_t taken_ms;                       /* while `blocked`: the last byte that the socket took */
+    int64_t armed_ms;                       /* when the timer fires; 0: it does not run */
+    pea_conn *round_next, *next, **link;    /* of the worker's round; of the node */
+    pea_conn *pending_next, **pending_link; /* NULL: it is not among the node's pending ones */
+    pea__sent *sent_last;                   /* a ring: its next is the first; NULL: none */
+    pea__peer_entry *named;                 /* its peer's entry; NULL: it has not come so far */
+    pea_conn *same;                         /* the next of the same peer */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
@@ -478,6 +482,7 @@ struct pea_listener {
     ev_io io;
     ev_timer pause;
     int fd, passed; /* as in pea__listen_socket */
+    unsigned room;  /* for how many it is made when all places for handshakes are taken */
     pea_addr addr;
     pea_chain *chain;
     pea_codec *codec;

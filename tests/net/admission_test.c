@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "prefix_table_priv.h"
+#include "runtime_priv.h"
 
 static int setup(void **state)
 {
@@ -243,6 +244,39 @@ static void the_busiest_makes_room(void **state)
     net_wait(n, n->b.failures == FLOOD && n->b.disconnects == 1);
 }
 
+/* A burst meets a node whose places are all taken: room is not made for one in each round of the loop, or whoever comes
+ * behind a flood would not be met before the socket's queue is full. And who is READY is not even looked at. */
+static void room_is_made_for_many(void **state)
+{
+    enum { PLACES = 65, BURST = 128 };
+    net *n = *state;
+    int fds[PLACES + BURST];
+    unsigned opened = 0;
+    serve(n, PEA_NODE(.max_pending = PLACES, .reserved_pending = 1, .max_per_ip = 1000));
+    int ready = from(n, 7, 7);
+    net_raw_open(n, ready);
+    net_wait(n, n->b.connects == 1);
+    assert_null(n->b.node->pending);
+    while (opened < PLACES - 1)
+        fds[opened++] = from(n, 1, 1);
+    net_wait(n, n->b.accepts == PLACES);
+    while (opened < PLACES - 1 + BURST) /* they lie in the queue: the loop does not turn */
+        fds[opened++] = from(n, 1, 2);
+    unsigned turns = 0;
+    for (; n->b.accepts < PLACES + BURST && turns <= BURST / 2; turns++)
+        net_poll(n);
+    assert_int_equal(n->b.accepts, PLACES + BURST);
+    pea_counts counts;
+    pea_node_counts(n->b.node, &counts);
+    assert_true(counts.pending < PLACES);
+    assert_int_equal(counts.ready, 1);
+    for (unsigned i = 0; i < opened; i++)
+        close(fds[i]);
+    close(ready);
+    net_wait(n, n->b.failures == opened && n->b.disconnects == 1);
+    assert_null(n->b.node->pending);
+}
+
 static void numbers_that_make_no_sense(void **state)
 {
     net *n = *state;
@@ -272,6 +306,7 @@ int main(void)
         entry(bans),
         entry(places_for_dials),
         entry(the_busiest_makes_room),
+        entry(room_is_made_for_many),
         entry(numbers_that_make_no_sense),
     };
     return cmocka_run_group_tests_name("admission", tests, NULL, NULL);

@@ -78,7 +78,8 @@ void pea__by_peer_remove(pea_conn *conn)
         at = &(*at)->same;
     if (*at != NULL)
         *at = conn->same;
-    uint64_t next = pea__claim_drop(entry, conn->id);
+    pea__post *letter;
+    uint64_t next = pea__claim_drop(entry, conn->id, &letter);
     if (--entry->refs == 0) {
         HASH_DELETE(hh, conn->node->by_peer, entry);
         pea__free(entry);
@@ -86,7 +87,7 @@ void pea__by_peer_remove(pea_conn *conn)
     pea__registry_unlock(conn->node);
     conn->named = NULL;
     if (next != 0)
-        pea__claim_grant(conn->node->runtime, next);
+        pea__claim_grant(conn->node->runtime, next, letter);
 }
 
 /* ---- Looking up ---- */

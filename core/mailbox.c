@@ -40,10 +40,15 @@ void pea__mailbox_wait(pea__worker *w)
 }
 
 /* To whom the connection of this id belongs: ids say so. */
-static pea_err deliver(pea_runtime *runtime, uint64_t conn, pea__post *post)
+static pea__worker *worker_of(pea_runtime *runtime, uint64_t conn)
 {
     uint64_t index = conn % (runtime->n_threads + 1u);
-    return post_to(index == 0 ? &runtime->worker : &runtime->threads[index - 1], post);
+    return index == 0 ? &runtime->worker : &runtime->threads[index - 1];
+}
+
+static pea_err deliver(pea_runtime *runtime, uint64_t conn, pea__post *post)
+{
+    return post_to(worker_of(runtime, conn), post);
 }
 
 static pea__post *take_all(pea__worker *w)
@@ -130,13 +135,23 @@ static void run_ask(pea__worker *w, pea__post *post)
     pea__free(post);
 }
 
-void pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn))
+pea__post *pea__mailbox_letter(void)
 {
-    pea__post *post = pea__alloc(sizeof *post);
-    if (post == NULL)
-        return;
-    *post = (pea__post){.run = run_ask, .conn = conn, .ask = fn};
-    (void)deliver(runtime, conn, post);
+    return pea__alloc(sizeof(pea__post));
+}
+
+void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn))
+{
+    *letter = (pea__post){.run = run_ask, .conn = conn, .ask = fn};
+    pea__mailbox_post(worker_of(runtime, conn), letter);
+}
+
+bool pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn))
+{
+    pea__post *letter = pea__mailbox_letter();
+    if (letter != NULL)
+        pea__mailbox_send(runtime, letter, conn, fn);
+    return letter != NULL;
 }
 
 static void make_room(pea_conn *conn)
@@ -151,7 +166,7 @@ void pea__conn_make_room(pea_runtime *runtime, uint64_t id)
         make_room(pea__registry_find(&runtime->worker, id));
         return;
     }
-    pea__mailbox_ask(runtime, id, make_room);
+    (void)pea__mailbox_ask(runtime, id, make_room);
 }
 
 /* ---- Send ---- */

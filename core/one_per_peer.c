@@ -58,9 +58,9 @@ static void grant(pea_conn *c)
     pea__worker_queue(c->worker, c);
 }
 
-void pea__claim_grant(pea_runtime *runtime, uint64_t id)
+void pea__claim_grant(pea_runtime *runtime, uint64_t id, pea__post *letter)
 {
-    pea__mailbox_ask(runtime, id, grant);
+    pea__mailbox_send(runtime, letter, id, grant);
 }
 
 /* ---- Claims ---- */
@@ -71,7 +71,25 @@ typedef enum claim { GRANTED, WAITS, LOST, NO_MEMORY } claim;
 typedef struct question {
     uint64_t conn; /* 0: nothing */
     void (*fn)(pea_conn *conn);
+    pea__post *letter;
 } question;
+
+/* The newcomer gets in line, if the letters can be made now: who cannot ask, or cannot be told, would wait in vain. */
+static claim wait_in_line(const pea_conn *c, pea__peer_entry *e, question *q)
+{
+    pea__post *answer = pea__mailbox_letter();
+    if (answer != NULL && e->waiter == 0)
+        q->letter = pea__mailbox_letter();
+    else
+        q->letter = e->answer; /* an earlier one is sent away */
+    if (answer == NULL || q->letter == NULL) {
+        pea__free(answer);
+        return NO_MEMORY;
+    }
+    e->answer = answer;
+    e->waiter = c->id;
+    return WAITS;
+}
 
 /* What becomes of the newcomer. With the registry's lock. */
 static claim decide(const pea_conn *c, pea__peer_entry *e, question *q)
@@ -86,20 +104,19 @@ static claim decide(const pea_conn *c, pea__peer_entry *e, question *q)
         return GRANTED;
     if (decides(c) && e->waiter != 0)
         return LOST;
-    if (decides(c))
-        *q = (question){e->holder, challenge};
-    else if (e->waiter != 0) /* it was wanted a moment ago, and has been overtaken */
-        *q = (question){e->waiter, reject};
-    else
-        *q = (question){e->holder, obey};
-    e->waiter = c->id;
-    return WAITS;
+    question first = {e->holder, decides(c) ? challenge : obey, NULL};
+    if (e->waiter != 0) /* it was wanted a moment ago, and has been overtaken */
+        first = (question){e->waiter, reject, NULL};
+    claim verdict = wait_in_line(c, e, &first);
+    if (verdict == WAITS)
+        *q = first;
+    return verdict;
 }
 
 void pea__claim(pea_conn *c)
 {
     pea_node *node = c->node;
-    question q = {0, NULL};
+    question q = {0, NULL, NULL};
     claim verdict = GRANTED;
     if (pea_pipe_peer(c->pipe) != NULL) { /* nobody can be connected as often as he likes */
         pea__registry_lock(node);
@@ -123,7 +140,7 @@ void pea__claim(pea_conn *c)
         break;
     }
     if (q.conn != 0)
-        pea__mailbox_ask(node->runtime, q.conn, q.fn);
+        pea__mailbox_send(node->runtime, q.letter, q.conn, q.fn);
 }
 
 void pea__claim_lives(pea_conn *c)
@@ -132,11 +149,15 @@ void pea__claim_lives(pea_conn *c)
     c->challenged = false;
     pea__registry_lock(c->node);
     uint64_t waiter = e != NULL && e->holder == c->id ? e->waiter : 0;
-    if (waiter != 0)
+    pea__post *letter = NULL;
+    if (waiter != 0) {
+        letter = e->answer;
         e->waiter = 0;
+        e->answer = NULL;
+    }
     pea__registry_unlock(c->node);
     if (waiter != 0)
-        pea__mailbox_ask(c->node->runtime, waiter, reject);
+        pea__mailbox_send(c->node->runtime, letter, waiter, reject);
 }
 
 void pea__claim_overdue(pea_conn *c)
@@ -146,17 +167,23 @@ void pea__claim_overdue(pea_conn *c)
     pea__registry_lock(c->node);
     uint64_t holder = c->named != NULL && c->named->waiter == c->id ? c->named->holder : 0;
     pea__registry_unlock(c->node);
-    if (holder != 0)
-        pea__mailbox_ask(c->node->runtime, holder, oust);
+    if (holder != 0 && !pea__mailbox_ask(c->node->runtime, holder, oust))
+        pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
 }
 
-uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id)
+uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id, pea__post **letter)
 {
-    if (e->waiter == id)
+    *letter = NULL;
+    if (e->waiter == id) {
         e->waiter = 0;
+        pea__free(e->answer);
+        e->answer = NULL;
+    }
     if (e->holder != id)
         return 0;
     e->holder = e->waiter;
     e->waiter = 0;
+    *letter = e->answer;
+    e->answer = NULL;
     return e->holder;
 }

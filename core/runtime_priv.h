@@ -116,9 +116,14 @@ struct pea__post {
     char text[]; /* of a close; terminated */
 };
 
-/* Calls fn for a connection on its own thread, if it is there still. Nothing happens where there is no memory. Any
- * loop thread. */
-void pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn));
+/* Calls fn for a connection on its own thread, if it is there still. False: there is no memory, and nothing happens.
+ * Any loop thread. */
+bool pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn));
+
+/* The same in two steps, for who must not fail when the time comes: the letter is made before (NULL: no memory), then
+ * sent, or freed by pea__free(). */
+pea__post *pea__mailbox_letter(void);
+void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn));
 
 /* A post from within: it does not count against the mailbox's bound. Any thread. */
 void pea__mailbox_post(pea__worker *w, pea__post *post);
@@ -361,6 +366,7 @@ typedef struct pea__peer_entry {
     uint32_t refs;
     pea_conn *conns;         /* those that became READY, the newest first */
     uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
+    pea__post *answer;       /* the letter that the waiter will get; NULL: nobody waits */
     UT_hash_handle hh;
 } pea__peer_entry;
 
@@ -379,9 +385,10 @@ void pea__claim(pea_conn *conn);         /* its pipe asks whether it may accept 
 void pea__claim_lives(pea_conn *conn);   /* it was challenged, and there is somebody */
 void pea__claim_overdue(pea_conn *conn); /* it waited in line for PEA__LIFE_MS */
 
-/* A connection has no claim any more: returns who comes next, 0: nobody. With the lock. */
-uint64_t pea__claim_drop(pea__peer_entry *entry, uint64_t id);
-void pea__claim_grant(pea_runtime *runtime, uint64_t id); /* it is next */
+/* A connection has no claim any more: returns who comes next and the letter that tells it, 0 and NULL: nobody. With the
+ * lock. */
+uint64_t pea__claim_drop(pea__peer_entry *entry, uint64_t id, pea__post **letter);
+void pea__claim_grant(pea_runtime *runtime, uint64_t id, pea__post *letter); /* it is next */
 
 /* ---- conn.c ---- */
 

@@ -255,7 +255,7 @@ static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
     pea_conn *oldest = NULL;
     uint16_t place = 0;
     unsigned busiest = 0, n = 0;
-    for (pea_conn *c = node->pending; c != NULL; c = c->pending_next) {
+    for (pea_conn *c = node->pending; c != NULL; c = c->fellow) {
         if (c->makes_room)
             return 0;
         uint16_t at = place_of(node, c);
@@ -269,7 +269,7 @@ static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
     }
     if (most > busiest / 8 + 1)
         most = busiest / 8 + 1;
-    for (pea_conn *c = oldest; c != NULL && n < most; c = c->pending_next) {
+    for (pea_conn *c = oldest; c != NULL && n < most; c = c->fellow) {
         if (place_of(node, c) != place)
             continue;
         c->makes_room = true;

@@ -26,7 +26,7 @@ static void broadcast_free(broadcast *b)
 
 /* ---- The two steps ---- */
 
-/* On the node's thread, at the end. Nothing of the node is touched where it has no threads: it may be gone. */
+/* On the node's thread, at the end. */
 static void finish(pea__worker *w, pea__post *post)
 {
     broadcast *b = post->arg;
@@ -35,8 +35,7 @@ static void finish(pea__worker *w, pea__post *post)
         b->done(b->arg, &result);
     pea_msg_unref(b->msg);
     atomic_fetch_sub(&w->runtime->broadcast_bytes, b->bytes);
-    if (w->runtime->n_threads > 0)
-        pea__node_errand_over(b->node);
+    pea__node_errand_over(b->node);
     pea__free(post);
     pea__free(b);
 }
@@ -67,7 +66,7 @@ static pea__post *post_new(void (*run)(pea__worker *w, pea__post *post), broadca
 {
     pea__post *post = pea__alloc(sizeof *post);
     if (post != NULL)
-        *post = (pea__post){.run = run, .arg = b, .owed = true};
+        *post = (pea__post){.run = run, .arg = b};
     return post;
 }
 
@@ -109,12 +108,12 @@ pea_err pea_node_broadcast(pea_node *node, pea_msg *msg, bool (*filter)(pea_conn
     b->arg = arg;
     b->bytes = bytes;
     atomic_store(&b->left, r->n_threads);
+    atomic_fetch_add(&node->errands, 1); /* the node waits for finish() */
     if (r->n_threads == 0) {
         pea__registry_each(node, ask, b);
         pea__mailbox_post(&r->worker, b->answer);
         return PEA_OK;
     }
-    atomic_fetch_add(&node->errands, 1); /* the node waits for finish() */
     for (uint32_t i = 0, n = r->n_threads; i < n; i++)
         pea__mailbox_post(&r->threads[i], b->asks[i]);
     return PEA_OK;

@@ -60,7 +60,10 @@ pea_err pea__by_peer_add(pea_conn *conn)
     pea__registry_lock(conn->node);
     pea__peer_entry *entry = pea__peer_entry_of(conn);
     if (entry != NULL) {
-        conn->same = entry->conns;
+        conn->fellow = entry->conns;
+        conn->fellow_link = &entry->conns;
+        if (conn->fellow != NULL)
+            conn->fellow->fellow_link = &conn->fellow;
         entry->conns = conn;
     }
     pea__registry_unlock(conn->node);
@@ -73,11 +76,13 @@ void pea__by_peer_remove(pea_conn *conn)
     if (entry == NULL)
         return;
     pea__registry_lock(conn->node);
-    pea_conn **at = &entry->conns;
-    while (*at != NULL && *at != conn)
-        at = &(*at)->same;
-    if (*at != NULL)
-        *at = conn->same;
+    if (conn->ready && conn->fellow_link != NULL) {
+        *conn->fellow_link = conn->fellow;
+        if (conn->fellow != NULL)
+            conn->fellow->fellow_link = conn->fellow_link;
+        conn->fellow = NULL;
+        conn->fellow_link = NULL;
+    }
     pea__post *letter;
     uint64_t next = pea__claim_drop(entry, conn->id, &letter);
     if (--entry->refs == 0) {
@@ -96,7 +101,7 @@ void pea__by_peer_remove(pea_conn *conn)
 static pea_conn *find_here(const pea__peer_entry *entry)
 {
     pea_conn *any = NULL;
-    for (pea_conn *c = entry != NULL ? entry->conns : NULL; c != NULL; c = c->same) {
+    for (pea_conn *c = entry != NULL ? entry->conns : NULL; c != NULL; c = c->fellow) {
         if (!pea__conn_is_here(c))
             continue;
         any = c;
@@ -108,6 +113,8 @@ static pea_conn *find_here(const pea__peer_entry *entry)
 
 pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer)
 {
+    if (pea__forked(node->runtime))
+        return NULL;
     pea__registry_lock(mutable(node));
     pea_conn *found = find_here(entry_find(node, peer));
     pea__registry_unlock(mutable(node));
@@ -121,16 +128,22 @@ pea_err pea_node_send_peer(pea_node *node, const pea_peer *peer, pea_msg *msg, v
 {
     if (pea__forked(node->runtime))
         return PEA_E_FORKED;
+    pea_conn *here = NULL;
+    uint64_t elsewhere = 0;
     pea__registry_lock(node);
     const pea__peer_entry *entry = entry_find(node, peer);
-    pea_conn *here = find_here(entry);
-    uint64_t elsewhere = entry != NULL && entry->conns != NULL ? entry->conns->id : 0;
+    for (pea_conn *c = entry != NULL ? entry->conns : NULL; c != NULL && here == NULL; c = c->fellow) {
+        if (!atomic_load(&c->usable))
+            continue;
+        if (pea__conn_is_here(c))
+            here = c;
+        else if (elsewhere == 0)
+            elsewhere = c->id;
+    }
     pea__registry_unlock(node);
-    if (here != NULL && pea_conn_state(here) == PEA_READY)
+    if (here != NULL)
         return pea_conn_send_msg(here, msg, on_sent, arg);
-    if (elsewhere == 0 || (here != NULL && here->id == elsewhere))
-        return PEA_E_NOT_FOUND;
-    return pea_post_send(node->runtime, elsewhere, msg, on_sent, arg);
+    return elsewhere != 0 ? pea_post_send(node->runtime, elsewhere, msg, on_sent, arg) : PEA_E_NOT_FOUND;
 }
 
 pea_err pea_node_close_peer(pea_node *node, const pea_peer *peer, uint16_t code, const char *text)
@@ -141,7 +154,7 @@ pea_err pea_node_close_peer(pea_node *node, const pea_peer *peer, uint16_t code,
     pea__registry_lock(node);
     const pea__peer_entry *entry = entry_find(node, peer);
     bool found = entry != NULL && entry->conns != NULL;
-    for (pea_conn *c = found ? entry->conns : NULL; c != NULL && err == PEA_OK; c = c->same) {
+    for (pea_conn *c = found ? entry->conns : NULL; c != NULL && err == PEA_OK; c = c->fellow) {
         if (node->runtime->n_threads == 0)
             pea_conn_close(c, code, text); /* its callback may do what it likes: the list changes in the loop only */
         else

@@ -89,6 +89,7 @@ static void log_end(pea_conn *c, const pea_reason *reason)
 static void end(pea_conn *c, const pea_reason *reason)
 {
     c->over = true;
+    atomic_store(&c->usable, false);
     pea__partial_note(c);
     pea__conn_timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
@@ -109,8 +110,6 @@ static void end(pea_conn *c, const pea_reason *reason)
     pea__registry_remove(c);
     pea__admission_gone(c->node, &c->origin, c->ready);
     pea__worker_queue(c->worker, c);
-    if (c->travel == NULL && (c->node->shutting_down || c->node->freed))
-        pea__worker_queue_node(c->worker, c->node);
 }
 
 /* ---- Events ---- */
@@ -178,7 +177,6 @@ static void deliver(pea_conn *c, const pea_event *event)
     void *user = c->node->user;
     switch (event->type) {
     case PEA_EVENT_READY:
-        c->ready = true;
         c->heard_ms = pea__now_ms();
         pea__registry_settle(c);
         pea__admission_ready(c->node, &c->origin);
@@ -244,6 +242,7 @@ static void note_closing(pea_conn *c)
 {
     if (!c->over && !c->closing && pea_pipe_state(c->pipe) >= PEA_CLOSING) {
         c->closing = true;
+        atomic_store(&c->usable, false);
         c->since_ms = pea__now_ms();
     }
 }
@@ -475,7 +474,6 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->node = node;
     c->id = ++r->last_conn * (r->n_threads + 1u) + c->worker->index;
     c->fd = fd;
-    c->dialled = dial != NULL;
     c->side = (uint8_t)(dial != NULL ? dial->side : PEA_RESPONDER);
     c->remote = *remote;
     c->origin = *origin;
@@ -500,13 +498,13 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
         pea__pipe_gate(c->pipe);
     if (err == PEA_OK && c->worker != &r->worker && (c->travel = pea__alloc(sizeof *c->travel)) == NULL)
         err = pea__error(why, PEA_E_NOMEM, NULL);
+    ev_init(&c->io, on_io);
+    ev_init(&c->timer, pea__conn_on_timer);
+    c->io.data = c->timer.data = c;
     if (err == PEA_OK && pea__registry_add(c) != PEA_OK)
         err = pea__error(why, PEA_E_NOMEM, NULL);
     if (err != PEA_OK)
         goto out;
-    ev_init(&c->io, on_io);
-    ev_init(&c->timer, pea__conn_on_timer);
-    c->io.data = c->timer.data = c;
     pea__tally_add(&node->tally[0], dial != NULL ? PEA__T_DIALLED : PEA__T_ACCEPTED, 1);
     *conn = c;
     return PEA_OK;
@@ -578,7 +576,7 @@ static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len)
 pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
 {
     uint8_t *at;
-    if (!c->queued || c->worker->fork_count != pea__fork_count || (at = pea__pipe_place(c->pipe, len)) == NULL)
+    if (!c->queued || c->worker->fork_count != pea__fork_count || !pea__pipe_place(c->pipe, len, &at))
         return send_slowly(c, data, len);
     c->messages_out++;
     pea__message_put(at, data, len);
@@ -638,6 +636,7 @@ void pea__conn_finish(pea_conn *c, const pea_reason *reason)
     if (c->over || c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
         return;
     c->closing = true; /* once: on_closing may call us again */
+    atomic_store(&c->usable, false);
     if (c->ready && c->node->on.on_closing != NULL)
         tell_closing(c, reason);
     c->since_ms = pea__now_ms();
@@ -661,6 +660,7 @@ void pea__conn_abort(pea_conn *c, pea_origin origin, pea_err err, const char *te
 {
     if (c->over)
         return;
+    atomic_store(&c->usable, false);
     pea_pipe_abort(c->pipe, origin, err, text);
     c->pump_due = true;
     pea__worker_queue(c->worker, c);

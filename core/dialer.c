@@ -40,11 +40,10 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
     pea_dial_opts o = PEA_DIAL_INIT;
     pea_addr remote;
     pea__origin origin;
-    if (pea__forked(node->runtime))
-        return pea__error(why, PEA_E_FORKED, NULL);
-    if (node->shutting_down || node->freed)
-        return pea__error(why, PEA_E_STATE, "the node is shut down");
-    pea_err err = pea__options(&o, sizeof o, opts, why);
+    pea_err err = pea__node_may_begin(node, why);
+    if (err != PEA_OK)
+        return err;
+    err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && o.side != PEA_INITIATOR && o.side != PEA_RESPONDER)
         err = pea__error(why, PEA_E_INVALID, "side is PEA_INITIATOR or PEA_RESPONDER");
     if (err == PEA_OK)

@@ -196,11 +196,10 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
 {
     pea_listen_opts o = PEA_LISTEN_INIT;
     pea__listen_socket s;
-    if (pea__forked(node->runtime))
-        return pea__error(why, PEA_E_FORKED, NULL);
-    if (node->shutting_down || node->freed)
-        return pea__error(why, PEA_E_STATE, "the node is shut down");
-    pea_err err = pea__options(&o, sizeof o, opts, why);
+    pea_err err = pea__node_may_begin(node, why);
+    if (err != PEA_OK)
+        return err;
+    err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && o.chain != NULL)
         err = pea__chain_use(o.chain, why);
     if (err == PEA_OK && o.codec != NULL && pea__chain_mode(o.chain != NULL ? o.chain : node->chain) == PEA_RECORDS)

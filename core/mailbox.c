@@ -75,10 +75,6 @@ void pea__mailbox_drop(pea__worker *w)
 {
     for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
         next = post->next;
-        if (post->owed) {
-            post->run(w, post);
-            continue;
-        }
         if (post->on_sent != NULL)
             post->on_sent(post->arg, PEA_E_STALE);
         pea_msg_unref(post->msg);
@@ -200,6 +196,29 @@ pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg, void (*
         pea_msg_unref(msg);
         pea__free(post);
     }
+    return err;
+}
+
+/* ---- Calls ---- */
+
+static void run_call(pea__worker *w, pea__post *post)
+{
+    (void)w;
+    post->on_sent(post->arg, PEA_OK);
+    pea__free(post);
+}
+
+pea_err pea_post_call(pea_runtime *runtime, void (*fn)(void *arg, pea_err err), void *arg)
+{
+    if (pea__forked(runtime))
+        return PEA_E_FORKED;
+    pea__post *post = pea__alloc(sizeof *post);
+    if (post == NULL)
+        return PEA_E_NOMEM;
+    *post = (pea__post){.run = run_call, .bytes = sizeof *post, .on_sent = fn, .arg = arg};
+    pea_err err = post_to(&runtime->worker, post);
+    if (err != PEA_OK)
+        pea__free(post);
     return err;
 }
 

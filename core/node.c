@@ -84,21 +84,11 @@ static char *name_of(pea_runtime *runtime, const char *name)
 
 static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events);
 
-static pea_err copy_exempt(pea_node *node, const pea_node_opts *o, pea_error *why)
-{
-    if (o->n_exempt == 0)
-        return PEA_OK;
-    node->exempt = pea__alloc(o->n_exempt * sizeof *node->exempt);
-    if (node->exempt == NULL)
-        return pea__error(why, PEA_E_NOMEM, NULL);
-    memcpy(node->exempt, o->exempt, o->n_exempt * sizeof *node->exempt);
-    node->n_exempt = o->n_exempt;
-    return PEA_OK;
-}
-
+/* Frees what it has; the same for one that was made in part. */
 static void node_free(pea_node *node)
 {
     (void)pthread_mutex_destroy(&node->lock);
+    pea__free(node->free_there);
     pea__admission_free(node);
     pea_chain_unref(node->chain);
     pea_codec_unref(node->codec);
@@ -107,51 +97,68 @@ static void node_free(pea_node *node)
     pea__free(node);
 }
 
+static pea_err copy_exempt(pea_node *node, const pea_node_opts *o)
+{
+    if (o->n_exempt == 0)
+        return PEA_OK;
+    node->exempt = pea__alloc(o->n_exempt * sizeof *node->exempt);
+    if (node->exempt == NULL)
+        return PEA_E_NOMEM;
+    memcpy(node->exempt, o->exempt, o->n_exempt * sizeof *node->exempt);
+    node->n_exempt = o->n_exempt;
+    return PEA_OK;
+}
+
+/* One codec for all connections. */
+static pea_err take_codec(pea_node *node, const pea_node_opts *o, pea_error *why)
+{
+    if (o->codec != NULL)
+        node->codec = pea_codec_ref(o->codec);
+    else if (pea__chain_mode(o->chain) != PEA_RECORDS)
+        return pea_codec_length(&node->codec, NULL, why);
+    return PEA_OK;
+}
+
+/* A node with all memory that it needs from the beginning. */
+static pea_err node_make(pea_node **node, pea_runtime *runtime, const pea_node_opts *o, pea_error *why)
+{
+    pea_node *n = pea__alloc(sizeof *n + (runtime->n_threads + 1u) * sizeof n->tally[0]);
+    if (n == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    if (pthread_mutex_init(&n->lock, NULL) != 0) {
+        pea__free(n);
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    }
+    n->runtime = runtime;
+    pea_err err = take_codec(n, o, why);
+    if (err == PEA_OK && ((n->name = name_of(runtime, o->name)) == NULL || copy_exempt(n, o) != PEA_OK ||
+                          (runtime->n_threads > 0 && (n->free_there = pea__alloc(sizeof *n->free_there)) == NULL)))
+        err = pea__error(why, PEA_E_NOMEM, NULL);
+    if (err != PEA_OK)
+        node_free(n);
+    else
+        *node = n;
+    return err;
+}
+
 pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts *opts, pea_error *why)
 {
+    pea_node *n;
     pea_node_opts o = PEA_NODE_INIT;
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && pea__forked(runtime))
         err = pea__error(why, PEA_E_FORKED, NULL);
     if (err == PEA_OK)
         err = check(&o, why);
+    if (err == PEA_OK)
+        err = node_make(&n, runtime, &o, why);
     if (err != PEA_OK)
         return err;
-    pea_codec *codec = NULL; /* one for all connections */
-    if (o.codec != NULL)
-        codec = pea_codec_ref(o.codec);
-    else if (pea__chain_mode(o.chain) != PEA_RECORDS && (err = pea_codec_length(&codec, NULL, why)) != PEA_OK)
-        return err;
-    pea_node *n = pea__alloc(sizeof *n + (runtime->n_threads + 1u) * sizeof n->tally[0]);
-    char *name = name_of(runtime, o.name);
-    if (n == NULL || name == NULL) {
-        pea_codec_unref(codec);
-        pea__free(n);
-        pea__free(name);
-        return pea__error(why, PEA_E_NOMEM, NULL);
-    }
-    if (pthread_mutex_init(&n->lock, NULL) != 0) {
-        pea_codec_unref(codec);
-        pea__free(n);
-        pea__free(name);
-        return pea__error(why, PEA_E_NOMEM, NULL);
-    }
-    err = copy_exempt(n, &o, why);
-    if (err != PEA_OK) {
-        (void)pthread_mutex_destroy(&n->lock);
-        pea_codec_unref(codec);
-        pea__free(n);
-        pea__free(name);
-        return err;
-    }
     fill_in(&o);
-    n->runtime = runtime;
-    n->name = name;
     if (o.on != NULL)
         memcpy(&n->on, o.on, o.on_size < sizeof n->on ? o.on_size : sizeof n->on);
     n->user = o.user;
     n->chain = pea_chain_ref(o.chain);
-    n->codec = codec;
     n->policy = o.policy != NULL ? pea_policy_ref(o.policy) : NULL;
     o.name = NULL;
     o.chain = NULL;
@@ -211,16 +218,29 @@ static void unlisten_all(pea_node *node)
         pea_node_unlisten(node, node->listeners);
 }
 
+pea_err pea__node_may_begin(const pea_node *node, pea_error *why)
+{
+    if (pea__forked(node->runtime))
+        return pea__error(why, PEA_E_FORKED, NULL);
+    if (pea__worker_here(node->runtime) != &node->runtime->worker)
+        return pea__error(why, PEA_E_STATE,
+                          "this is a worker thread: pea_post_call() leads to the loop where nodes are");
+    if (node->shutting_down || node->freed)
+        return pea__error(why, PEA_E_STATE, "the node is shut down");
+    return PEA_OK;
+}
+
 static void bury(pea_node *node)
 {
     pea__judge_leave(node);
     node->runtime->nodes--;
+    atomic_fetch_sub(&node->runtime->ending, 1);
     node_free(node);
 }
 
 void pea__node_due(pea_node *node)
 {
-    if (node->counts.connections > 0 || node->placed > 0 || atomic_load(&node->errands) > 0)
+    if (node->placed > 0 || atomic_load(&node->errands) > 0)
         return;
     deadline_stop(node);
     tell_done(node);
@@ -238,27 +258,52 @@ void pea__node_errand_over(pea_node *node)
         pea__worker_queue_node(&node->runtime->worker, node);
 }
 
+static void run_free(pea__worker *w, pea__post *post)
+{
+    pea_node *node = post->arg;
+    pea__free(post);
+    pea__node_errand_over(node);
+    pea_node_free(node);
+    atomic_fetch_sub(&w->runtime->ending, 1);
+}
+
+/* From a callback on a worker. */
+static void free_by_post(pea_node *node)
+{
+    pea__registry_lock(node);
+    pea__post *post = node->free_there;
+    node->free_there = NULL;
+    pea__registry_unlock(node);
+    if (post == NULL)
+        return;
+    atomic_fetch_add(&node->errands, 1);         /* until it has arrived */
+    atomic_fetch_add(&node->runtime->ending, 1); /* the same */
+    *post = (pea__post){.run = run_free, .arg = node};
+    pea__mailbox_post(&node->runtime->worker, post);
+}
+
 void pea_node_free(pea_node *node)
 {
-    if (node == NULL || node->freed || pea__forked(node->runtime))
+    if (node == NULL || pea__forked(node->runtime))
         return;
     pea__worker *w = &node->runtime->worker;
-    bool waits = node->runtime->n_threads > 0 && !w->inside;
+    if (pea__worker_here(node->runtime) != w) {
+        free_by_post(node);
+        return;
+    }
+    if (node->freed)
+        return;
     node->freed = true;
+    atomic_fetch_add(&node->runtime->ending, 1);
+    node->held = !w->inside;
     unlisten_all(node);
     pea__node_ends(node);
-    node->held = waits;
     pea__worker_queue_node(w, node);
-    pea__worker_settle(w);
-    while (waits && !node->gone) {
-        pea__mailbox_wait(w);
-        w->inside = true;
-        pea__mailbox_run(w);
-        pea__worker_leave(w);
-        pea__worker_settle(w);
-    }
-    if (waits)
-        bury(node);
+    if (!node->held)
+        return;
+    while (!node->gone)
+        pea__worker_turn(w);
+    bury(node);
 }
 
 /* ---- Shutdown ---- */
@@ -287,21 +332,48 @@ static void deadline_set(pea_node *node, uint32_t ms)
     pea__worker_touch(&node->runtime->worker);
 }
 
-pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg)
+static void shut_down(pea_node *node, uint32_t deadline_ms, pea__done *done)
 {
-    if (pea__forked(node->runtime))
-        return PEA_E_FORKED;
-    pea__done *d = pea__alloc(sizeof *d);
-    if (d == NULL)
-        return PEA_E_NOMEM;
-    *d = (pea__done){.next = node->done, .fn = on_done, .arg = arg};
-    node->done = d;
+    done->next = node->done;
+    node->done = done;
     node->shutting_down = true;
     unlisten_all(node);
     pea__node_ends(node);
     if (node->counts.connections > 0)
         deadline_set(node, deadline_ms);
     pea__worker_queue_node(&node->runtime->worker, node);
+}
+
+static void run_shutdown(pea__worker *w, pea__post *post)
+{
+    pea__done *done = post->arg;
+    pea_node *node = done->node;
+    (void)w;
+    pea__free(post);
+    shut_down(node, done->deadline_ms, done);
+    pea__node_errand_over(node);
+}
+
+pea_err pea_node_shutdown(pea_node *node, uint32_t deadline_ms, void (*on_done)(void *arg), void *arg)
+{
+    if (pea__forked(node->runtime))
+        return PEA_E_FORKED;
+    bool here = pea__worker_here(node->runtime) == &node->runtime->worker;
+    pea__done *done = pea__alloc(sizeof *done);
+    pea__post *post = here ? NULL : pea__alloc(sizeof *post);
+    if (done == NULL || (!here && post == NULL)) {
+        pea__free(done);
+        pea__free(post);
+        return PEA_E_NOMEM;
+    }
+    *done = (pea__done){.node = node, .deadline_ms = deadline_ms, .fn = on_done, .arg = arg};
+    if (here) {
+        shut_down(node, deadline_ms, done);
+        return PEA_OK;
+    }
+    atomic_fetch_add(&node->errands, 1); /* until it has arrived */
+    *post = (pea__post){.run = run_shutdown, .arg = done};
+    pea__mailbox_post(&node->runtime->worker, post);
     return PEA_OK;
 }
 
@@ -341,6 +413,8 @@ void pea_node_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *
 {
     pea__worker *w = pea__worker_here(node->runtime);
     bool inside = w->inside;
+    if (pea__forked(node->runtime))
+        return;
     w->inside = true; /* what fn frees must wait for the round, also outside of the loop */
     pea__registry_each(node, fn, arg);
     if (!inside)

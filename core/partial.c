@@ -1,21 +1,58 @@
 /* SPDX-License-Identifier: MIT */
 /* What peers may leave unfinished. A message is kept until its last byte has come; ten thousand peers that each begin a
- * large one would take all memory there is. So each loop thread adds up what its connections hold of such messages,
- * and above its share of the runtime's budget those that hold the most go. */
+ * large one would take all memory there is. So each loop thread adds up what its connections hold of such messages.
+ * When all of them together pass the runtime's budget, those threads that have more than their share of it send off
+ * the connections that hold the most. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#define SIZES 64u /* powers of two */
+#define SIZES 33u /* powers of two */
+
+/* Where connections are. */
+static pea__worker *worker_at(pea_runtime *r, uint32_t i)
+{
+    return r->n_threads > 0 ? &r->threads[i] : &r->worker;
+}
+
+static uint32_t workers(const pea_runtime *r)
+{
+    return r->n_threads > 0 ? r->n_threads : 1;
+}
 
 static uint64_t share(const pea_runtime *r)
 {
-    return r->partial_limit / (r->n_threads > 0 ? r->n_threads : 1);
+    return r->partial_limit / workers(r);
 }
 
-static unsigned size_of(uint64_t bytes)
+static uint64_t held(const pea__worker *w)
+{
+    return atomic_load_explicit(&w->partial_bytes, memory_order_relaxed);
+}
+
+static uint64_t held_by_all(pea_runtime *r)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < workers(r); i++)
+        sum += held(worker_at(r, i));
+    return sum;
+}
+
+/* ---- Counting ---- */
+
+/* Nobody else writes the sum. */
+static void set(pea_conn *c, uint32_t bytes)
+{
+    pea__worker *w = c->worker;
+    atomic_store_explicit(&w->partial_bytes, held(w) - c->partial_bytes + bytes, memory_order_relaxed);
+    c->partial_bytes = bytes;
+}
+
+/* ---- Sending off ---- */
+
+static unsigned size_of(uint32_t bytes)
 {
     unsigned n = 0;
     while (bytes > 1) {
@@ -25,32 +62,22 @@ static unsigned size_of(uint64_t bytes)
     return n;
 }
 
-/* Seven eighths: it takes an eighth of it in new bytes to make us look at everybody again. */
-static uint64_t enough(const pea_runtime *r)
-{
-    return share(r) / 8 * 7;
-}
-
-/* Those who hold at least so much (a power of two) go, until it is enough. */
+/* Those who hold more than this power of two all go, and of those who hold so much as many as it takes. */
 static unsigned threshold(const pea__worker *w)
 {
-    uint64_t held[SIZES] = {0}, left = w->partial_bytes;
+    uint64_t of[SIZES] = {0}, left = held(w);
     unsigned size = SIZES;
     for (const pea_conn *c = w->conns; c != NULL; c = c->hh.next)
-        held[size_of(c->partial_bytes)] += c->partial_bytes;
-    while (size > 1 && left > enough(w->runtime))
-        left -= held[--size];
+        of[size_of(c->partial_bytes)] += c->partial_bytes;
+    while (size > 1 && left > share(w->runtime))
+        left -= of[--size];
     return size;
 }
 
-static void forget(pea_conn *c)
+void pea__partial_shed(pea__worker *w)
 {
-    c->worker->partial_bytes -= c->partial_bytes;
-    c->partial_bytes = 0;
-}
-
-static void shed(pea__worker *w)
-{
+    if (!atomic_exchange(&w->shed_due, false) || held(w) <= share(w->runtime))
+        return;
     unsigned least = threshold(w);
     pea_reason reason = {.origin = PEA_BY_POLICY, .err = PEA_E_LIMIT, .code = PEA_CODE_FULL};
     (void)snprintf(reason.text, sizeof reason.text,
@@ -58,22 +85,35 @@ static void shed(pea__worker *w)
                    w->runtime->partial_limit);
     for (pea_conn *c = w->conns; c != NULL; c = c->hh.next) {
         unsigned size = size_of(c->partial_bytes);
-        if (size < least || (size == least && w->partial_bytes <= enough(w->runtime)))
+        if (size < least || (size == least && held(w) <= share(w->runtime)))
             continue;
-        forget(c); /* it is given back in the round */
+        set(c, 0); /* it is given back in the round */
         pea__conn_finish(c, &reason);
+    }
+    w->shed_at = held(w) + share(w->runtime) / 8; /* so much more before everybody is looked at again */
+}
+
+static void ask_to_shed(pea_runtime *r, const pea__worker *self)
+{
+    for (uint32_t i = 0; i < workers(r); i++) {
+        pea__worker *w = worker_at(r, i);
+        if (held(w) <= share(r) || atomic_exchange(&w->shed_due, true) || w == self)
+            continue;
+        ev_async_send(w->loop, &w->mail);
     }
 }
 
 void pea__partial_note(pea_conn *c)
 {
     pea__worker *w = c->worker;
-    size_t held = c->closing || c->over ? 0 : pea__pipe_unread(c->pipe);
-    uint32_t now = held < UINT32_MAX ? (uint32_t)held : UINT32_MAX;
-    if (now == c->partial_bytes)
+    bool ours = c->paused || c->closing || c->over; /* what waits by our own doing is no unfinished message */
+    size_t unread = ours ? 0 : pea__pipe_unread(c->pipe);
+    uint32_t now = unread < UINT32_MAX ? (uint32_t)unread : UINT32_MAX, before = c->partial_bytes;
+    if (now == before)
         return;
-    w->partial_bytes = w->partial_bytes - c->partial_bytes + now;
-    c->partial_bytes = now;
-    if (w->partial_bytes > share(w->runtime))
-        shed(w);
+    set(c, now);
+    if (now < before || held(w) < w->shed_at || held_by_all(w->runtime) <= w->runtime->partial_limit)
+        return;
+    ask_to_shed(w->runtime, w);
+    pea__partial_shed(w);
 }

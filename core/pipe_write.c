@@ -225,8 +225,8 @@ static pea_err send_slowly(pea_pipe *p, const void *data, size_t len)
 
 pea_err pea_pipe_send(pea_pipe *p, const void *data, size_t len)
 {
-    uint8_t *at = pea__pipe_place(p, len);
-    if (at != NULL) {
+    uint8_t *at;
+    if (pea__pipe_place(p, len, &at)) {
         pea__message_put(at, data, len);
         return PEA_OK;
     }

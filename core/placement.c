@@ -114,33 +114,40 @@ static void arrive(pea__worker *w, pea__post *post)
 
 void pea__conn_place(pea_conn *conn)
 {
+    conn->node->placed++;
     if (conn->travel == NULL) {
         pea__conn_live(conn);
         return;
     }
     pea__worker *w = conn->worker;
     atomic_fetch_add(&w->connected, 1);
-    conn->node->placed++;
     ev_ref(conn->node->runtime->worker.loop); /* as its socket would, if it were there */
     *conn->travel = (pea__post){.run = arrive, .arg = conn};
     pea__mailbox_post(w, conn->travel);
 }
 
-/* On the caller's loop: a connection of another thread's is gone, and so is all that it had of its node. */
-static void depart(pea__worker *w, pea__post *post)
+/* On the caller's loop: a connection is gone, and so is all that it had of its node. */
+static void departed(pea__worker *w, pea_node *node)
 {
-    pea_node *node = post->arg;
-    pea__free(post);
-    ev_unref(w->loop);
     node->placed--;
     if (node->shutting_down || node->freed)
         pea__worker_queue_node(w, node);
 }
 
+static void depart(pea__worker *w, pea__post *post)
+{
+    pea_node *node = post->arg;
+    pea__free(post);
+    ev_unref(w->loop);
+    departed(w, node);
+}
+
 void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel)
 {
-    if (travel == NULL)
+    if (travel == NULL) {
+        departed(w, node);
         return;
+    }
     atomic_fetch_sub(&w->connected, 1);
     *travel = (pea__post){.run = depart, .arg = node};
     pea__mailbox_post(&w->runtime->worker, travel);

@@ -25,9 +25,10 @@ static pea_node *mutable(const pea_node *node)
     return cast.out;
 }
 
+/* Until it has arrived it may be in the tables already, and its thread has yet to begin with it. */
 bool pea__conn_is_here(const pea_conn *conn)
 {
-    return conn->worker == pea__worker_here(conn->node->runtime);
+    return conn->worker == pea__worker_here(conn->node->runtime) && conn->hh.tbl != NULL;
 }
 
 /* ---- Coming and going ---- */
@@ -36,22 +37,22 @@ bool pea__conn_is_here(const pea_conn *conn)
 static void pending_add(pea_conn *conn)
 {
     pea_node *node = conn->node;
-    conn->pending_link = node->pending != NULL ? node->pending_end : &node->pending;
-    *conn->pending_link = conn;
-    node->pending_end = &conn->pending_next;
+    conn->fellow_link = node->pending != NULL ? node->pending_end : &node->pending;
+    *conn->fellow_link = conn;
+    node->pending_end = &conn->fellow;
 }
 
 static void pending_remove(pea_conn *conn)
 {
-    if (conn->pending_link == NULL)
+    if (conn->ready || conn->fellow_link == NULL)
         return;
-    *conn->pending_link = conn->pending_next;
-    if (conn->pending_next != NULL)
-        conn->pending_next->pending_link = conn->pending_link;
+    *conn->fellow_link = conn->fellow;
+    if (conn->fellow != NULL)
+        conn->fellow->fellow_link = conn->fellow_link;
     else
-        conn->node->pending_end = conn->pending_link;
-    conn->pending_next = NULL;
-    conn->pending_link = NULL;
+        conn->node->pending_end = conn->fellow_link;
+    conn->fellow = NULL;
+    conn->fellow_link = NULL;
 }
 
 pea_err pea__registry_add(pea_conn *conn)
@@ -103,8 +104,10 @@ void pea__registry_settle(pea_conn *conn)
 {
     pea__registry_lock(conn->node);
     pending_remove(conn);
+    conn->ready = true;
     pea__registry_unlock(conn->node);
     atomic_store(&conn->settled, true);
+    atomic_store(&conn->usable, true);
 }
 
 /* ---- Looking up ---- */
@@ -125,6 +128,8 @@ pea_conn *pea_node_find(const pea_node *node, uint64_t id)
 pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
 {
     pea_conn *found;
+    if (pea__forked(node->runtime))
+        return NULL;
     pea__registry_lock(mutable(node));
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, found);
     pea__registry_unlock(mutable(node));
@@ -137,9 +142,10 @@ bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
     bool found = false;
     pea__registry_lock(node);
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
-    if (first != NULL && !(found = first->dialled)) /* a peer that dialled us from there hides one that we dialled */
+    if (first != NULL &&
+        !(found = !first->origin.inbound)) /* a peer that dialled us from there hides one that we dialled */
         for (c = node->conns; c != NULL && !found; c = c->next)
-            found = c->dialled && pea_addr_equal(&c->remote, remote);
+            found = !c->origin.inbound && pea_addr_equal(&c->remote, remote);
     pea__registry_unlock(node);
     return found;
 }

@@ -131,7 +131,8 @@ pea_err pea_runtime_free(pea_runtime *runtime)
         return PEA_E_FORKED;
     if (runtime->worker.inside || (runtime->dispatch != NULL && pea__dispatch_inside(runtime->dispatch)))
         return PEA_E_STATE;
-    pea__worker_settle(&runtime->worker);
+    while (atomic_load(&runtime->ending) > 0) /* nodes that were freed inside of callbacks */
+        pea__worker_turn(&runtime->worker);
     if (runtime->nodes > 0)
         return PEA_E_STATE;
     all_remove(runtime);

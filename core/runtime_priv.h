@@ -40,20 +40,22 @@ typedef struct pea__worker {
     struct ev_loop *loop;
     pea_conn *conns; /* its own, by id */
     pea__pool pool;
-    uint8_t *scratch;             /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
-    pea_conn *round, **round_end; /* to flush or to reap when this round's callbacks are done */
-    pea__line known, strangers;   /* metering.c: who waits to begin a handshake */
-    uint32_t paid;                /* handshakes begun in this round */
-    pea_node *nodes_due;          /* to look after in the same moment: freed, or shut down */
-    ev_timer rounds;              /* fed for this round, started for the next */
-    ev_timer unsaid;              /* log.c: it runs while log lines were left out here */
-    const pea_conn *event_of;     /* whose events are being told */
-    const pea_event *event;       /* the one that is */
-    uint64_t partial_bytes;       /* partial.c: that its connections hold */
-    atomic_bool judge_due;        /* a policy changed, and not everybody has been judged again */
-    unsigned fork_count;          /* its runtime's: asked by every send */
-    bool inside;                  /* one of our callbacks runs */
-    bool missed;                  /* a watcher came meanwhile, in a nested loop, and did nothing */
+    uint8_t *scratch;                   /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
+    pea_conn *round, **round_end;       /* to flush or to reap when this round's callbacks are done */
+    pea__line known, strangers;         /* metering.c: who waits to begin a handshake */
+    uint32_t paid;                      /* handshakes begun in this round */
+    pea_node *nodes_due;                /* to look after in the same moment: freed, or shut down */
+    ev_timer rounds;                    /* fed for this round, started for the next */
+    ev_timer unsaid;                    /* log.c: it runs while log lines were left out here */
+    const pea_conn *event_of;           /* whose events are being told */
+    const pea_event *event;             /* the one that is */
+    atomic_uint_fast64_t partial_bytes; /* partial.c: that its connections hold; nobody else writes it */
+    uint64_t shed_at;                   /* when that is worth a look again */
+    atomic_bool shed_due;
+    atomic_bool judge_due; /* a policy changed, and not everybody has been judged again */
+    unsigned fork_count;   /* its runtime's: asked by every send */
+    bool inside;           /* one of our callbacks runs */
+    bool missed;           /* a watcher came meanwhile, in a nested loop, and did nothing */
     bool nested_told;
     uint32_t index;        /* the caller's loop is 0; of every connection's id, modulo the number of workers */
     pthread_t thread;      /* of our own, from 1 on */
@@ -89,8 +91,9 @@ void pea__worker_rounds(pea__worker *w);
 /* After a watcher was started, an event fed: whoever waits for the loop shall know, if that is another thread. */
 void pea__worker_touch(pea__worker *w);
 
-/* Outside of callbacks: does at once all that is due, so that whoever tears down need not run the loop again. */
-void pea__worker_settle(pea__worker *w);
+/* Outside of callbacks, for who tears down: does now what the loop would do in its next round, and waits for mail where
+ * there is nothing to do. */
+void pea__worker_turn(pea__worker *w);
 
 /* ---- metering.c: how many handshakes a thread begins in a round ---- */
 
@@ -105,12 +108,11 @@ struct pea__post {
     void (*run)(pea__worker *w, pea__post *post); /* on the worker's thread; the post is its own */
     size_t bytes;
     void (*ask)(pea_conn *conn);
-    bool owed; /* it is run also where the runtime ends */
     uint64_t conn;
     pea_ticket ticket;
     pea_err verdict;
     pea_msg *msg;
-    void (*on_sent)(void *arg, pea_err err);
+    void (*on_sent)(void *arg, pea_err err); /* told PEA_E_STALE where the runtime ends before it is run */
     void *arg;
     uint16_t code;
     char text[]; /* of a close; terminated */
@@ -215,6 +217,7 @@ struct pea_runtime {
     pea__dispatch *dispatch; /* NULL: the loop is the caller's */
     uint64_t memory_limit, partial_limit, last_conn, last_node;
     uint32_t mailbox_bytes, nodes;
+    atomic_uint ending;            /* nodes that have been freed and are not gone yet */
     atomic_size_t broadcast_bytes; /* of those that are on their way */
     atomic_uint connections;
     pea__worker *threads; /* beside `worker`, which is the caller's loop */
@@ -266,6 +269,8 @@ typedef struct pea__origin {
 
 typedef struct pea__done {
     struct pea__done *next;
+    pea_node *node;
+    uint32_t deadline_ms;
     void (*fn)(void *arg);
     void *arg;
 } pea__done;
@@ -293,7 +298,7 @@ struct pea_node {
         atomic_uint listeners;
         atomic_uint_fast64_t refused;
     } counts;
-    uint32_t placed;             /* connections on other threads, of which the caller's loop has not heard the end */
+    uint32_t placed;             /* connections of whose end the caller's loop has not heard */
     atomic_uint errands;         /* on their way over other threads: broadcasts, surveys */
     pea__prefix_table *prefixes; /* NULL: nothing is counted by range yet */
     pea_prefix *exempt;
@@ -305,11 +310,17 @@ struct pea_node {
     atomic_bool shutting_down, overdue, freed;
     bool due;
     bool held, gone; /* pea_node_free() waits; it may free it */
+    pea__post *
+        free_there; /* from a worker's callback to the caller's loop; NULL: there are no threads, or it is on its way */
     /* One for each loop thread, by index. */
     pea__tally tally[];
 };
 
-void pea__node_due(pea_node *node);         /* called in the round: on_done, the end */
+void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
+/* Whether a call may give the node something new to do. PEA_OK | PEA_E_FORKED | PEA_E_STATE: the wrong thread, or shut
+ * down */
+PEA_MUST_CHECK pea_err pea__node_may_begin(const pea_node *node, pea_error *why);
+
 void pea__node_errand_over(pea_node *node); /* on the node's thread: one of its errands has come back */
 
 /* The node begins to use a chain: what is to be said of it is logged, once for a runtime. */
@@ -355,7 +366,7 @@ pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id);
  * them; false: stop. */
 void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
 
-bool pea__conn_is_here(const pea_conn *conn); /* this is its thread */
+bool pea__conn_is_here(const pea_conn *conn); /* this is its thread, and it has arrived there */
 
 /* ---- by_peer.c ---- */
 
@@ -416,24 +427,23 @@ struct pea_conn {
     bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
     uint8_t side;
     /* Bytes: other threads look. */
-    bool dialled;        /* by us, whichever its role is */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
     atomic_bool settled; /* READY, or over */
+    atomic_bool usable;  /* READY, and no end of it has begun */
     pea__origin origin;
     /* As in pea_stats_conn; and how many messages the node's tally knows of, modulo 2^32. */
     uint32_t queue_full, pauses, dropped, queued_most, told_in, told_out;
     uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
-    int64_t since_ms;                       /* this state began */
-    int64_t heard_ms;                       /* the last byte received */
-    int64_t taken_ms;                       /* while `blocked`: the last byte that the socket took */
-    int64_t armed_ms;                       /* when the timer fires; 0: it does not run */
-    pea_conn *round_next, *next, **link;    /* of the worker's round; of the node */
-    pea_conn *pending_next, **pending_link; /* NULL: it is not among the node's pending ones */
-    pea__sent *sent_last;                   /* a ring: its next is the first; NULL: none */
-    pea__peer_entry *named;                 /* its peer's entry; NULL: it has not come so far */
-    pea_conn *same;                         /* the next of the same peer */
+    int64_t since_ms;                    /* this state began */
+    int64_t heard_ms;                    /* the last byte received */
+    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
+    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
+    pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
+    pea_conn *fellow, **fellow_link;     /* of the pending ones that came to us; once READY of the same peer's */
+    pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
+    pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
@@ -458,6 +468,7 @@ void pea__conn_pump(pea_conn *conn);  /* delivers events until there are none, o
 
 /* After its events were told: what it holds of unfinished messages may be too much. */
 void pea__partial_note(pea_conn *conn);
+void pea__partial_shed(pea__worker *w); /* on its thread: if it was asked to */
 
 /* ---- conn_deadline.c ---- */
 

@@ -20,14 +20,14 @@ static bool write_down(pea_conn *conn, void *arg)
     return s->err == PEA_OK;
 }
 
-/* On the node's thread, at the end. Nothing of the node is touched where it has no threads: it may be gone. */
+/* On the node's thread, at the end. */
 static void finish(pea__worker *w, pea__post *post)
 {
+    (void)w;
     survey *s = post->arg;
     size_t n = s->err == PEA_OK ? s->infos.len / sizeof(pea_conn_info) : 0;
     s->done(s->arg, (const pea_conn_info *)(const void *)s->infos.data, n, s->err);
-    if (w->runtime->n_threads > 0)
-        pea__node_errand_over(s->node);
+    pea__node_errand_over(s->node);
     pea_buf_free(&s->infos);
     pea__free(s);
     pea__free(post);
@@ -40,7 +40,7 @@ static void visit(pea__worker *w, pea__post *post)
     if (s->err == PEA_OK)
         pea__registry_each(s->node, write_down, s);
     bool last = w->index == r->n_threads;
-    *post = (pea__post){.run = last ? finish : visit, .arg = s, .owed = true};
+    *post = (pea__post){.run = last ? finish : visit, .arg = s};
     pea__mailbox_post(last ? &r->worker : &r->threads[w->index], post);
 }
 
@@ -58,12 +58,11 @@ pea_err pea_node_survey(pea_node *node, void (*done)(void *arg, const pea_conn_i
         return PEA_E_NOMEM;
     }
     *s = (survey){.node = node, .done = done, .arg = arg};
-    *post = (pea__post){.run = visit, .arg = s, .owed = true};
-    if (r->n_threads == 0) {
-        visit(&r->worker, post);
-        return PEA_OK;
-    }
+    *post = (pea__post){.run = visit, .arg = s};
     atomic_fetch_add(&node->errands, 1); /* the node waits for finish() */
-    pea__mailbox_post(&r->threads[0], post);
+    if (r->n_threads == 0)
+        visit(&r->worker, post);
+    else
+        pea__mailbox_post(&r->threads[0], post);
     return PEA_OK;
 }

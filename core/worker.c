@@ -115,16 +115,14 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int events)
     }
 }
 
-void pea__worker_settle(pea__worker *w)
+void pea__worker_turn(pea__worker *w)
 {
-    if (w->inside)
-        return;
+    if (w->round == NULL && w->nodes_due == NULL)
+        pea__mailbox_wait(w);
     w->inside = true;
-    while (w->round != NULL || w->nodes_due != NULL)
-        run_round(w);
+    pea__mailbox_run(w);
+    run_round(w);
     pea__worker_leave(w);
-    ev_clear_pending(w->loop, &w->rounds);
-    ev_timer_stop(w->loop, &w->rounds);
 }
 
 /* ---- Life ---- */
@@ -139,6 +137,7 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
     pea__judge_run(w);
     pea__mailbox_run(w);
     pea__sweep_run(w);
+    pea__partial_shed(w);
     pea__worker_leave(w);
 }
 

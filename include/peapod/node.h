@@ -102,7 +102,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_node_new(pea_node **node, pea_runtime *runtim
                                             pea_error *why);
 
 /* Frees a node in any state: listeners and connections are aborted first, with every callback that is owed. Inside a
- * callback of the node it takes effect at the end of the round. NULL is allowed. */
+ * callback it takes effect at the end of the round; in one on a worker thread, once the caller's loop has heard of it.
+ * NULL is allowed. */
 PEA_API void pea_node_free(pea_node *node);
 
 /* The name, the user pointer and the runtime that it was made with. Good until pea_node_free(). */

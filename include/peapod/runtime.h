@@ -38,7 +38,7 @@ typedef struct pea_runtime_opts {
      * callbacks run there. Listeners, dials and pea_node_* stay on the caller's loop. 0: none, and no lock is taken */
     uint32_t workers;
     /* bytes that messages which have begun and not ended may hold, of all connections; above it those go that hold the
-     * most. Each worker has its share. 0: 256 MiB */
+     * most. 0: 256 MiB */
     uint64_t partial_limit;
 } pea_runtime_opts;
 
@@ -92,6 +92,11 @@ PEA_API PEA_MUST_CHECK pea_err pea_post_resume(pea_ticket ticket, pea_err verdic
  * PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
 PEA_API PEA_MUST_CHECK pea_err pea_post_send(pea_runtime *runtime, uint64_t conn, pea_msg *msg,
                                              void (*on_sent)(void *arg, pea_err err), void *arg);
+
+/* Calls fn(arg, err) on the runtime's loop thread, exactly once if PEA_OK was returned, never inside this call: the way
+ * from anywhere to pea_node_*. `err` is PEA_OK; PEA_E_STALE where the runtime was freed before.
+ * PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */
+PEA_API PEA_MUST_CHECK pea_err pea_post_call(pea_runtime *runtime, void (*fn)(void *arg, pea_err err), void *arg);
 
 /* As pea_conn_close().
  * PEA_OK | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED. The caller vouches that the runtime lives. */

@@ -109,6 +109,23 @@ static void who_leaves_is_not_paid_for(void **state)
     net_wait(n, n->a.disconnects + n->a.failures == FLOOD);
 }
 
+/* Freeing a node does at once what is due, and others' handshakes wait no longer for it. */
+static void a_node_that_goes_holds_nobody_up(void **state)
+{
+    net *n = *state;
+    pea_node *other;
+    nodes(n);
+    check_ok(pea_node_new(&other, n->runtime, PEA_NODE(.chain = n->chain), NULL));
+    for (int i = 0; i < FLOOD; i++)
+        dial_from(n, "127.0.1.1");
+    net_wait(n, n->b.accepts == FLOOD);
+    while (n->b.connects == 0)
+        net_poll(n);
+    assert_true(book.paid < FLOOD);
+    pea_node_free(other);
+    net_wait(n, n->a.connects == FLOOD && n->b.connects == FLOOD);
+}
+
 static size_t place_of(const char *ip, size_t from)
 {
     for (size_t i = from; i < book.paid; i++) {
@@ -142,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         entry(a_flood_is_taken_in_portions),
         entry(who_leaves_is_not_paid_for),
+        entry(a_node_that_goes_holds_nobody_up),
         entry(who_has_authenticated_passes_strangers),
     };
     return cmocka_run_group_tests_name("metering", tests, NULL, NULL);

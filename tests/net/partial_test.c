@@ -88,6 +88,12 @@ static void the_largest_goes(void **state)
     net_wait(n, n->b.disconnects == SMALL + 2);
 }
 
+static void pause_it(net_side *side, pea_conn *conn, const uint8_t *data, size_t len)
+{
+    (void)side, (void)data, (void)len;
+    pea_conn_pause(conn);
+}
+
 /* Whatever has ended counts no more: one after another may be as large as the budget allows. */
 static void what_ended_is_forgotten(void **state)
 {
@@ -108,26 +114,52 @@ static void look_again(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop, (void)timer, (void)events;
 }
 
-/* Each worker has its share, and its own largest. */
-static void each_worker_has_its_share(void **state)
+/* One worker has more than its share: that hurts nobody as long as all together have room. Then its own largest go. */
+static void workers_share_it(void **state)
 {
     net *n = *state;
-    int fds[4];
+    int fds[3];
     ev_timer beat; /* what happens on the workers does not wake this loop */
     ev_timer_init(&beat, look_again, 0.01, 0.01);
     ev_timer_start(n->loop, &beat);
     check_ok(pea_node_new(&n->b.node, n->runtime, PEA_NODE(.chain = n->chain), NULL));
     check_ok(pea_node_listen(n->b.node, "127.0.0.1:0", NULL, NULL, NULL));
     (void)pea_addr_format(pea_node_listen_addr(n->b.node), n->b.addr);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         fds[i] = net_raw_connect(&n->b);
         net_wait(n, stats(n->b.node).connects == i + 1);
     }
-    for (unsigned i = 0; i < 4; i++)
-        send_some(n, n->b.node, fds[i], 10);
-    net_wait(n, stats(n->b.node).disconnects[PEA_BY_POLICY] == 2);
+    send_some(n, n->b.node, fds[0], 10);
+    send_some(n, n->b.node, fds[2], 10);
+    net_wait(n, pea_runtime_memory(n->runtime) == LIMIT); /* two of one worker have all there is */
+    assert_int_equal(stats(n->b.node).ready, 3);
+    send_some(n, n->b.node, fds[1], 2); /* of the other worker, which stays below its share */
+    net_wait(n, stats(n->b.node).disconnects[PEA_BY_POLICY] == 1);
+    assert_int_equal(stats(n->b.node).ready, 2);
     ev_timer_stop(n->loop, &beat);
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
+/* What waits since reading is paused is our own doing. */
+static void a_pause_is_not_held_against_them(void **state)
+{
+    net *n = *state;
+    enum { MANY = 24 };
+    int fds[MANY];
+    static const uint8_t messages[100000];
+    net_node(&n->b, PEA_NODE(.name = "b"));
+    net_listen(&n->b);
+    n->b.on_message = pause_it;
+    for (unsigned i = 0; i < MANY; i++) {
+        fds[i] = net_raw_connect(&n->b);
+        net_raw_send(fds[i], messages, sizeof messages); /* many, all of them empty */
+        net_wait(n, n->b.messages == i + 1);
+    }
+    net_poll(n);
+    assert_true(pea_runtime_memory(n->runtime) > LIMIT);
+    assert_int_equal(n->b.disconnects, 0);
+    for (unsigned i = 0; i < MANY; i++)
         close(fds[i]);
 }
 
@@ -136,7 +168,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_largest_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(what_ended_is_forgotten, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_worker_has_its_share, setup_threads, teardown),
+        cmocka_unit_test_setup_teardown(workers_share_it, setup_threads, teardown),
+        cmocka_unit_test_setup_teardown(a_pause_is_not_held_against_them, setup, teardown),
     };
     return cmocka_run_group_tests_name("partial", tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ double two_number(const char *text, const char *what, double max)
     return value;
 }
 
-static void pin(int cpu)
+void two_pin(int cpu)
 {
 #ifdef __linux__
     cpu_set_t set;
@@ -59,7 +59,7 @@ int two_fork(void)
     if (sender < 0)
         two_fail("fork");
     (void)close(told[sender == 0 ? 1 : 0]);
-    pin(sender == 0 ? TWO_SENDER_CPU : TWO_RECEIVER_CPU);
+    two_pin(sender == 0 ? TWO_SENDER_CPU : TWO_RECEIVER_CPU);
     return sender == 0;
 }
 

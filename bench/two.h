@@ -14,6 +14,9 @@
 /* Forks. Returns 1 in the sender (the child), 0 in the receiver; each is pinned to its core where there are two. */
 int two_fork(void);
 
+/* Pins the calling process to a core; where that is not possible it says so. */
+void two_pin(int cpu);
+
 /* The receiver tells where it listens; the sender waits for it. At most 127 bytes. */
 void two_tell(const char *address);
 void two_hear(char address[128]);

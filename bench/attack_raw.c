@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "attack.h"
+#include "two.h"
 
 #define SLOW 10000u
 #define SLOW_ROUND_S 1.0 /* in which each of them says one byte */
 #define SLOW_PARTS 100u
 #define SILENT 8000u /* of the flood, that stay until the server or their turn ends them */
 #define REPLAYS 128u /* at once */
+#define BEGIN_S 2.0  /* in which an attacker has begun, even if a busy machine let it dial less by then */
 
 typedef struct raw {
     ev_io io; /* its fd is -1: there is no connection */
@@ -30,6 +32,7 @@ static struct {
     struct sockaddr_in server;
     uint8_t first[512]; /* what an initiator says before it has heard anything */
     size_t first_len;
+    double started;
     unsigned dials;
     raw conns[SLOW];
     unsigned turn;
@@ -43,6 +46,13 @@ static void begun(void)
     if (!attacker.begun)
         must(send(attacker.control, "", 1, 0) == 1, "the attacker's word");
     attacker.begun = true;
+}
+
+/* It has dialled so many, or had its time. */
+static void begun_at(unsigned dials)
+{
+    if (attacker.dials >= dials || two_now() - attacker.started > BEGIN_S)
+        begun();
 }
 
 /* A connection that is on its way, from the next address of the attacker's range; -1: for now there is none. */
@@ -125,8 +135,7 @@ static void on_slow(struct ev_loop *loop, ev_timer *timer, int events)
     (void)timer, (void)events;
     for (unsigned i = 0; i < SLOW / SLOW_PARTS; i++)
         visit(loop, &attacker.conns[attacker.turn++ % SLOW]);
-    if (attacker.turn >= SLOW)
-        begun();
+    begun_at(SLOW);
 }
 
 static void slowloris(void)
@@ -160,8 +169,7 @@ static void flood(void)
         if (*place >= 0)
             drop(*place);
         *place = fd;
-        if (attacker.dials > SILENT)
-            begun();
+        begun_at(SILENT);
     }
 }
 
@@ -182,8 +190,7 @@ static void on_replay(struct ev_loop *loop, ev_io *io, int events)
     }
     forget(loop, c);
     replay_next(loop, c);
-    if (attacker.dials > 4 * REPLAYS)
-        begun();
+    begun_at(4 * REPLAYS);
 }
 
 static void replay_next(struct ev_loop *loop, raw *c)
@@ -210,6 +217,7 @@ void attack_from_raw(int control, const char *address, attack_kind kind)
     pea_addr to;
     must_pea(pea_addr_parse(&to, address, &why), &why);
     attacker.control = control;
+    attacker.started = two_now();
     attacker.server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(to.port)};
     memcpy(&attacker.server.sin_addr, to.u.ip, sizeof attacker.server.sin_addr);
     (void)ev_default_loop(0);

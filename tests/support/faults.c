@@ -10,17 +10,25 @@
 
 #include "peapod/buf.h"
 
-static size_t countdown = SIZE_MAX; /* allocations until the one that fails; SIZE_MAX: none */
-static bool all, hit;
-static atomic_size_t blocks, bytes, allocations; /* threads allocate too; faults are armed by one alone */
+/* Threads allocate too. */
+static atomic_size_t countdown = SIZE_MAX; /* allocations until the one that fails; SIZE_MAX: none */
+static atomic_bool all, hit;
+static atomic_size_t blocks, bytes, allocations;
+
+/* Counts one allocation; whether it is the one. */
+static bool its_turn(void)
+{
+    size_t left = countdown;
+    while (left != SIZE_MAX && !atomic_compare_exchange_weak(&countdown, &left, left == 0 ? SIZE_MAX : left - 1))
+        continue;
+    return left == 0;
+}
 
 static void *counted_realloc(void *arg, void *ptr, size_t size)
 {
     (void)arg;
     allocations++;
-    bool fails = all || countdown == 0 || size > PTRDIFF_MAX; /* malloc refuses that as well; a sanitizer would stop */
-    if (countdown != SIZE_MAX)
-        countdown--;
+    bool fails = its_turn() || all || size > PTRDIFF_MAX; /* malloc refuses that as well; a sanitizer would stop */
     if (fails) {
         hit = true;
         return NULL;

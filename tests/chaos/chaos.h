@@ -23,6 +23,7 @@ uint64_t chance(uint64_t below); /* 0: 0. Threads that were not seeded seed them
 typedef struct ledger {
     atomic_ulong connects, disconnects, messages;
     atomic_ulong dials, dial_connects, dial_failures, other_failures; /* a dial of ours ends in one of the next two */
+    atomic_ulong handed_over, taken; /* nodes that were taken from, and takes that may have done it */
     atomic_ulong sends_owed, sends_told, broadcasts_owed, broadcasts_told, shutdowns_owed, shutdowns_told;
 } ledger;
 
@@ -46,13 +47,17 @@ typedef enum action {
     CLOSE_PEER,
     EACH,
     BAN,
-    LAST_ON_LOOP = BAN,
+    PAUSE,
+    MEASURE,
+    OFFER,
+    LAST_ON_LOOP = OFFER,
     /* On any: */
     SEND,
     CLOSE,
     REVOKE,
     FORGIVE,
     RELOAD,
+    TAKE,
     VANDALISE,
     ACTIONS
 } action;
@@ -68,6 +73,11 @@ void town_close(void);  /* once there are none */
 
 /* Where some node listens by IPv4, or did a moment ago. False: nowhere. Any thread. */
 bool town_address(pea_addr *addr);
+
+/* ---- heir.c: successors that take a node's listening sockets over, each with a runtime of its own ---- */
+
+/* Takes what is offered at this path, if anything is, and lets it go again. Any thread. */
+void heir_take(const char *path);
 
 /* ---- vandal.c: peers that misbehave, on their own sockets ---- */
 

@@ -15,5 +15,7 @@ void ledger_check(void)
     same("dials", books.dials, "ends of dials", books.dial_connects + books.dial_failures);
     same("confirmations of sends owed", books.sends_owed, "fired", books.sends_told);
     same("completions of broadcasts owed", books.broadcasts_owed, "fired", books.broadcasts_told);
+    if (books.handed_over > books.taken) /* a node may end before it hears that it was taken from */
+        chaos_fail("%lu nodes handed over, to %lu heirs", books.handed_over, books.taken);
     same("completions of shutdowns owed", books.shutdowns_owed, "fired", books.shutdowns_told);
 }

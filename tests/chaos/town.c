@@ -13,8 +13,9 @@
 #include "chaos.h"
 
 #include "peapod/chain.h"
+#include "peapod/handover.h"
 #include "peapod/identity.h"
-#include "peapod/node.h"
+#include "peapod/stats.h"
 #include "peapod/tls.h"
 #include "peapod/trust.h"
 
@@ -22,8 +23,9 @@ enum { PLACES = 32, PEOPLE = 12, LISTENERS = 3, IDS = 512, MESSAGE_MAX = 100000,
 enum { PLAIN, NOISE, TLS, KINDS };
 
 const char *const action_names[ACTIONS] = {
-    "spawn", "free", "shut down", "listen", "unlisten", "connect", "broadcast", "send to a peer", "close a peer",
-    "each",  "ban",  "send",      "close",  "revoke",   "forgive", "reload",    "vandalise"};
+    "spawn",          "free",         "shut down", "listen",  "unlisten", "connect", "broadcast",
+    "send to a peer", "close a peer", "each",      "ban",     "pause",    "measure", "offer",
+    "send",           "close",        "revoke",    "forgive", "reload",   "take",    "vandalise"};
 
 /* Somebody who may run a node: several may be the same person. */
 typedef struct person {
@@ -39,9 +41,10 @@ typedef struct stall {
 
 typedef struct place {
     pea_node *node; /* NULL: free */
-    unsigned person;
+    unsigned person, kind;
     unsigned tenancy; /* how many nodes it has had */
     bool shut;
+    bool offers; /* its listeners: whoever begins to listen meanwhile is not among them, and stays */
     uint32_t max_connections, max_pending; /* 0: not set */
     stall stalls[LISTENERS];
 } place;
@@ -136,12 +139,39 @@ static void on_told(void *arg, const pea_broadcast_result *result)
     on_sent(arg, PEA_OK);
 }
 
+/* What a connection's user pointer leads to, from on_connect to on_disconnect. */
+typedef struct record {
+    uint64_t id;
+    bool paused, closing;
+} record;
+
+static void pause_or_resume(pea_conn *conn)
+{
+    record *r = pea_conn_user(conn);
+    if (r == NULL) /* it is not ready yet */
+        return;
+    r->paused = chance(3) == 0;
+    if (r->paused)
+        pea_conn_pause(conn);
+    else
+        pea_conn_resume(conn);
+}
+
+/* Nobody wants it: that some rest is all that was meant. */
+static bool rest(pea_conn *conn, void *arg)
+{
+    (void)arg;
+    if (chance(2) == 0)
+        pause_or_resume(conn);
+    return false;
+}
+
 /* Some want it; some do something else instead. */
 static bool pick(pea_conn *conn, void *arg)
 {
     (void)arg;
     if (chance(3) == 0)
-        pea_conn_resume(conn);
+        pause_or_resume(conn);
     if (chance(60) == 0)
         pea_conn_close(conn, PEA_CODE_NORMAL, "not now");
     if (chance(60) == 0)
@@ -149,10 +179,10 @@ static bool pick(pea_conn *conn, void *arg)
     return chance(4) != 0;
 }
 
-static void broadcast(pea_node *node, pea_msg *msg)
+static void broadcast(pea_node *node, pea_msg *msg, bool (*filter)(pea_conn *conn, void *arg))
 {
     receipt *r = receipt_new(&books.broadcasts_told);
-    if (ALLOWED(pea_node_broadcast(node, msg, chance(4) == 0 ? NULL : pick, on_told, r), PEA_E_QUEUE_FULL))
+    if (ALLOWED(pea_node_broadcast(node, msg, filter, on_told, r), PEA_E_QUEUE_FULL))
         atomic_fetch_add(&books.broadcasts_owed, 1);
     else
         free(r);
@@ -166,38 +196,52 @@ static pea_err on_accept(pea_node *node, const pea_addr *from, void *user)
     return chance(40) == 0 ? PEA_E_REFUSED : PEA_OK;
 }
 
+/* Whoever got in is one of the town: vandals are not. */
+static void check_peer(const pea_peer *peer, unsigned kind)
+{
+    unsigned i = 0;
+    while (peer != NULL && i < PEOPLE && (town.people[i].kind == PLAIN || !pea_peer_equal(peer, &town.people[i].peer)))
+        i++;
+    if (i == PEOPLE || (peer == NULL) != (kind == PLAIN))
+        chaos_fail("a stranger got in");
+}
+
 static void on_connect(pea_conn *conn, void *user)
 {
-    uint64_t *record = malloc(sizeof *record);
-    (void)user;
-    if (record == NULL)
+    const place *p = user;
+    record *r = malloc(sizeof *r);
+    if (r == NULL)
         abort();
     if (pea_conn_user(conn) != NULL)
         chaos_fail("on_connect came twice");
-    *record = pea_conn_id(conn);
-    pea_conn_set_user(conn, record);
+    *r = (record){pea_conn_id(conn), false, false};
+    check_peer(pea_conn_peer(conn), p->kind);
+    pea_conn_set_user(conn, r);
     atomic_fetch_add(&books.connects, 1);
     if (pea_conn_side(conn) == PEA_INITIATOR)
         atomic_fetch_add(&books.dial_connects, 1);
-    atomic_store(&town.ids[*record % IDS], *record);
+    atomic_store(&town.ids[r->id % IDS], r->id);
     if (chance(20) == 0)
         pea_conn_close(conn, PEA_CODE_NORMAL, "so soon");
 }
 
-static void check_record(pea_conn *conn, const char *where)
+static record *check_record(pea_conn *conn, const char *where)
 {
-    const uint64_t *record = pea_conn_user(conn);
-    if (record == NULL)
+    record *r = pea_conn_user(conn);
+    if (r == NULL)
         chaos_fail("%s without on_connect, or after on_disconnect", where);
-    if (*record != pea_conn_id(conn))
+    if (r->id != pea_conn_id(conn))
         chaos_fail("%s for another connection", where);
+    return r;
 }
 
 static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *user)
 {
     pea_msg *msg;
     (void)user;
-    check_record(conn, "on_message");
+    const record *r = check_record(conn, "on_message");
+    if (r->paused || r->closing)
+        chaos_fail("a message for who %s", r->paused ? "rests" : "is about to close");
     if (len == 0 || data[0] > TTL)
         chaos_fail("a message that nobody sent");
     atomic_fetch_add(&books.messages, 1);
@@ -209,7 +253,7 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
         pea_conn_abort(conn);
         break;
     case 2:
-        pea_conn_pause(conn);
+        pause_or_resume(conn);
         break;
     case 3:
         pea_conn_flush(conn);
@@ -223,7 +267,7 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
     case 5:
         if (data[0] > 0) {
             msg = message_new(0);
-            broadcast(pea_conn_node(conn), msg);
+            broadcast(pea_conn_node(conn), msg, pick);
             pea_msg_unref(msg);
         }
         break;
@@ -254,7 +298,7 @@ static void on_closing(pea_conn *conn, const pea_reason *reason, void *user)
 {
     pea_msg *msg = message_new(0);
     (void)reason, (void)user;
-    check_record(conn, "on_closing");
+    check_record(conn, "on_closing")->closing = true;
     send_on(conn, msg);
     pea_msg_unref(msg);
 }
@@ -362,8 +406,9 @@ static void spawn(void)
     if (p == NULL)
         return;
     const person *who = &town.people[p->person = (unsigned)chance(PEOPLE)];
+    p->kind = who->kind;
     p->tenancy++;
-    p->shut = false;
+    p->shut = p->offers = false;
     p->max_connections = perhaps(40);
     p->max_pending = perhaps(16);
     must(pea_node_new(&p->node, town.runtime,
@@ -514,6 +559,47 @@ static void ban(place *p)
         (void)pea_node_unban(p->node, &range);
 }
 
+/* All nodes as text, which is whole. */
+static void measure(void)
+{
+    const pea_node *nodes[PLACES];
+    pea_buf text = {.data = NULL};
+    pea_error why;
+    size_t n = 0;
+    for (unsigned i = 0; i < PLACES; i++)
+        if (town.places[i].node != NULL)
+            nodes[n++] = town.places[i].node;
+    must(pea_stats_openmetrics(&text, nodes, n, &why), "pea_stats_openmetrics", &why);
+    if (text.len < 6 || memcmp(text.data + text.len - 6, "# EOF\n", 6) != 0)
+        chaos_fail("an exposition without an end");
+    pea_buf_free(&text);
+}
+
+/* An heir has its listening sockets. */
+static void on_taken(pea_node *node, void *arg)
+{
+    pea_counts counts;
+    pea_node_counts(node, &counts);
+    if (counts.listeners != 0)
+        chaos_fail("a node that was taken from has %u listeners", counts.listeners);
+    forget_stalls(arg);
+    ((place *)arg)->offers = false;
+    atomic_fetch_add(&books.handed_over, 1);
+}
+
+static void offer(place *p)
+{
+    char path[96];
+    pea_error why;
+    (void)snprintf(path, sizeof path, "%s/offer-%u", town.folder, (unsigned)(p - town.places));
+    if (p->offers && chance(4) == 0) {
+        pea_handover_withdraw(p->node);
+        p->offers = false;
+    } else if (ALLOWED(pea_handover_offer(p->node, path, on_taken, p, &why), PEA_E_EXISTS, PEA_E_STATE)) {
+        p->offers = true;
+    }
+}
+
 static void check_limits(const place *p)
 {
     pea_counts counts;
@@ -537,7 +623,8 @@ static void act_on(place *p, action what)
         shut_down(p);
         break;
     case LISTEN:
-        listen_on(p);
+        if (!p->offers)
+            listen_on(p);
         break;
     case UNLISTEN:
         unlisten(p);
@@ -547,7 +634,7 @@ static void act_on(place *p, action what)
         break;
     case BROADCAST:
         msg = message_new(TTL);
-        broadcast(p->node, msg);
+        broadcast(p->node, msg, chance(4) == 0 ? NULL : pick);
         pea_msg_unref(msg);
         break;
     case SEND_PEER:
@@ -556,6 +643,17 @@ static void act_on(place *p, action what)
     case CLOSE_PEER:
         (void)ALLOWED(pea_node_close_peer(p->node, &town.people[chance(PEOPLE)].peer, PEA_CODE_NORMAL, "you"),
                       PEA_E_NOT_FOUND, PEA_E_QUEUE_FULL);
+        break;
+    case PAUSE:
+        msg = message_new(0);
+        broadcast(p->node, msg, rest);
+        pea_msg_unref(msg);
+        break;
+    case MEASURE:
+        measure();
+        break;
+    case OFFER:
+        offer(p);
         break;
     case EACH:
         pea_node_each(p->node, nudge, NULL);
@@ -627,11 +725,20 @@ static void post(action what)
     pea_msg_unref(msg);
 }
 
+static void take(void)
+{
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/offer-%u", town.folder, (unsigned)chance(PLACES));
+    heir_take(path);
+}
+
 void town_act_anywhere(action what)
 {
     const person *who = &town.people[chance(PEOPLE)];
     if (what == RELOAD)
         reload();
+    else if (what == TAKE)
+        take();
     else if (what == SEND || what == CLOSE)
         post(what);
     else if (who->kind == PLAIN)

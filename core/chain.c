@@ -74,6 +74,14 @@ pea_err pea_chain_plain(pea_chain *chain)
     return PEA_OK;
 }
 
+pea_err pea_chain_self(pea_chain *chain, const pea_peer *self)
+{
+    if (atomic_load(&chain->frozen))
+        return PEA_E_STATE;
+    chain->self = *self;
+    return PEA_OK;
+}
+
 pea_chain *pea_chain_ref(pea_chain *chain)
 {
     atomic_fetch_add_explicit(&chain->refs, 1, memory_order_relaxed);
@@ -95,15 +103,19 @@ pea_mode pea__chain_mode(const pea_chain *chain)
     return chain->mode;
 }
 
-void pea__chain_self(pea_chain *chain, const pea_peer *self)
-{
-    chain->self = *self;
-}
-
 void pea__chain_notice(pea_chain *chain, const char *notice)
 {
     if (notice != NULL)
         chain->notice = notice;
+}
+
+pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why)
+{
+    if (chain->plain || chain->self.kind != PEA_PEER_NONE)
+        return PEA_OK;
+    return pea__error(
+        why, PEA_E_INVALID,
+        "one_per_peer needs to know who we are on this chain: give it an identity, or see pea_chain_self()");
 }
 
 pea_err pea__chain_use(pea_chain *chain, pea_error *why)

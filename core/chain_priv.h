@@ -37,8 +37,10 @@ PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
 
-/* For whoever adds a stage: whom it proves us to be; what a log should say of it, static, or NULL. */
-void pea__chain_self(pea_chain *chain, const pea_peer *self);
+/* Whether two nodes can say which of them decides. PEA_OK | PEA_E_INVALID */
+PEA_MUST_CHECK pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why);
+
+/* For whoever adds a stage: what a log should say of it, static, or NULL. */
 void pea__chain_notice(pea_chain *chain, const char *notice);
 
 #endif

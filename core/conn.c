@@ -3,6 +3,7 @@
  * deadlines; the end. What the bytes mean is the pipe's affair. */
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +18,12 @@
 static bool holds_back(const pea_conn *c)
 {
     return c->paused && c->node->limits.inbound_overflow == PEA_OVERFLOW_BLOCK;
+}
+
+bool pea__conn_holds_unread(const pea_conn *c)
+{
+    int waits = 0;
+    return holds_back(c) && (pea__pipe_unread(c->pipe) > 0 || (ioctl(c->fd, FIONREAD, &waits) == 0 && waits > 0));
 }
 
 /* A pause is for messages: after our farewell the peer's end is awaited all the same. */

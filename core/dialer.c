@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chain_priv.h"
 #include "err_priv.h"
 #include "runtime_priv.h"
 
@@ -44,6 +45,8 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
     if (err != PEA_OK)
         return err;
     err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK && o.chain != NULL && node->limits.one_per_peer)
+        err = pea__chain_can_decide(o.chain, why);
     if (err == PEA_OK && o.side != PEA_INITIATOR && o.side != PEA_RESPONDER)
         err = pea__error(why, PEA_E_INVALID, "side is PEA_INITIATOR or PEA_RESPONDER");
     if (err == PEA_OK)

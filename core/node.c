@@ -56,6 +56,8 @@ static pea_err check(const pea_node_opts *o, pea_error *why)
     pea_err err = pea__chain_use(o->chain, why);
     if (err != PEA_OK)
         return err;
+    if (o->one_per_peer && (err = pea__chain_can_decide(o->chain, why)) != PEA_OK)
+        return err;
     if (pea__chain_mode(o->chain) == PEA_RECORDS && o->codec != NULL)
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (o->prefix_bits4 > 32 || o->prefix_bits6 > 128)

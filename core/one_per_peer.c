@@ -13,7 +13,7 @@
 static bool decides(const pea_conn *c)
 {
     const pea_peer *self = pea__pipe_self(c->pipe), *peer = pea_pipe_peer(c->pipe);
-    return self->kind == PEA_PEER_NONE || memcmp(self->id, peer->id, PEA_ID_BYTES) > 0;
+    return self->kind != PEA_PEER_NONE && memcmp(self->id, peer->id, PEA_ID_BYTES) > 0;
 }
 
 /* ---- What is asked of a connection, on its own thread ---- */
@@ -24,6 +24,10 @@ static void challenge(pea_conn *c)
     if (c->over || c->closing)
         return; /* it ends within its deadline, and then the newcomer is told */
     c->challenged = true;
+    if (pea__conn_holds_unread(c)) { /* who waits for us to read is there, as far as we can know */
+        pea__claim_lives(c);
+        return;
+    }
     if (c->ready && pea__pipe_ping(c->pipe) != PEA_OK)
         pea__conn_abort(c, PEA_BY_WRITING, PEA_E_NOMEM, NULL);
     pea__worker_queue(c->worker, c);
@@ -118,7 +122,8 @@ void pea__claim(pea_conn *c)
     pea_node *node = c->node;
     question q = {0, NULL, NULL};
     claim verdict = GRANTED;
-    if (pea_pipe_peer(c->pipe) != NULL) { /* nobody can be connected as often as he likes */
+    bool named = pea__pipe_self(c->pipe)->kind != PEA_PEER_NONE && pea_pipe_peer(c->pipe) != NULL;
+    if (named) { /* nobody can be connected as often as he likes */
         pea__registry_lock(node);
         verdict = decide(c, pea__peer_entry_of(c), &q);
         pea__registry_unlock(node);

@@ -460,9 +460,10 @@ void pea__conn_live(pea_conn *conn); /* on its own thread, once */
 void pea__conn_obey(pea_conn *conn); /* its node may have been freed, or shut down */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
-void pea__conn_judge(pea_conn *conn); /* its policy has changed */
-void pea__conn_round(pea_conn *conn); /* in the round: flush, or free */
-void pea__conn_pump(pea_conn *conn);  /* delivers events until there are none, or a callback paused or ended it */
+void pea__conn_judge(pea_conn *conn);              /* its policy has changed */
+void pea__conn_round(pea_conn *conn);              /* in the round: flush, or free */
+bool pea__conn_holds_unread(const pea_conn *conn); /* it is paused, and what the peer sent waits for us */
+void pea__conn_pump(pea_conn *conn); /* delivers events until there are none, or a callback paused or ended it */
 
 /* ---- partial.c ---- */
 

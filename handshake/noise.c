@@ -287,7 +287,7 @@ pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error 
     if (o.identity != NULL) {
         pea_peer self;
         pea_identity_peer(o.identity, &self);
-        pea__chain_self(chain, &self);
+        err = pea_chain_self(chain, &self);
     }
-    return PEA_OK;
+    return err;
 }

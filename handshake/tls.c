@@ -136,10 +136,10 @@ pea_err pea_chain_tls(pea_chain *chain, const pea_tls_opts *opts, pea_error *why
         if (o.identity != NULL) {
             pea_peer self;
             pea_identity_peer(o.identity, &self);
-            pea__chain_self(chain, &self);
+            err = pea_chain_self(chain, &self);
         }
         pea__chain_notice(chain, pea__tls_notice());
-        return PEA_OK;
+        return err;
     }
     pea__tls_unref(tls);
     return pea__error(why, err,

@@ -151,6 +151,11 @@ PEA_API PEA_MUST_CHECK pea_err pea_chain_new(pea_chain **chain, const pea_chain_
 PEA_API PEA_MUST_CHECK pea_err pea_chain_add(pea_chain *chain, const pea_stage_ops *ops, void *config,
                                              void (*release)(void *config));
 
+/* Whom the stages of this chain prove us to be; the ready-made ones say so themselves. Nobody is connected to himself,
+ * and PEA_NODE(.one_per_peer) asks which of two nodes has the larger id.
+ * PEA_OK | PEA_E_STATE (the chain is in use). Any thread, one at a time. */
+PEA_API PEA_MUST_CHECK pea_err pea_chain_self(pea_chain *chain, const pea_peer *self);
+
 /* Says that peers of this chain need not prove who they are. Without it a connection whose stages proved no peer is
  * never READY.
  * PEA_OK | PEA_E_STATE (the chain is in use). Any thread, one at a time. */

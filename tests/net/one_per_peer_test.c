@@ -199,6 +199,12 @@ static void crossing_dials_end_in_one(void **state)
     }
 }
 
+static pea_err step_mute(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out)
+{
+    (void)self, (void)env, (void)in, (void)out;
+    return PEA_MORE;
+}
+
 /* ---- Somebody answers no more ---- */
 
 /* Bytes between two sockets, as long as nobody cuts them: the network between a and b. */
@@ -282,6 +288,53 @@ static void a_paused_one_lives(void **state)
     check_one(n);
 }
 
+/* However often somebody else dials: a paused connection is not read piece by piece until it can hear nothing more. */
+static void a_paused_one_lives_for_long(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    static const uint8_t block[60000];
+    net_meet(n);
+    pea_conn_pause(n->a.conn);
+    while (pea_conn_send(n->b.conn, block, sizeof block) == PEA_OK)
+        net_poll(n); /* more than all buffers hold */
+    for (unsigned i = 1; i <= 12; i++) {
+        net_dial(&n->b, &n->a);
+        net_wait(n, n->a.failures == i && n->b.failures == i);
+        assert_true(is_duplicate(&n->b.reason));
+    }
+    assert_int_equal(n->a.disconnects, 0);
+    pea_conn_resume(n->a.conn);
+    net_wait(n, n->a.messages > 0);
+}
+
+/* With stages of the user's own nobody could tell who has the larger id. */
+static void who_are_we(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    pea_error why;
+    pea_chain *chain;
+    pea_node *node;
+    pea_peer self;
+    static const pea_stage_ops mute = {.version = PEA_STAGE_VERSION, .name = "mute", .step = step_mute};
+    check_ok(pea_chain_new(&chain, NULL, NULL));
+    check_ok(pea_chain_add(chain, &mute, NULL, NULL));
+    check_err(pea_node_listen(n->a.node, "127.0.0.1:0", PEA_LISTEN(.chain = chain), NULL, &why), PEA_E_INVALID);
+    assert_non_null(strstr(why.text, "pea_chain_self()"));
+    check_err(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.chain = chain), NULL, &why), PEA_E_INVALID);
+    check_err(pea_node_new(&node, n->runtime, PEA_NODE(.chain = chain, .one_per_peer = true), &why), PEA_E_INVALID);
+    pea_identity_peer(s->identity[0], &self);
+    check_err(pea_chain_self(chain, &self), PEA_E_STATE); /* it has been looked at: nothing of it changes any more */
+    pea_chain_unref(chain);
+    check_ok(pea_chain_new(&chain, NULL, NULL));
+    check_ok(pea_chain_add(chain, &mute, NULL, NULL));
+    check_ok(pea_chain_self(chain, &self));
+    check_ok(pea_node_new(&node, n->runtime, PEA_NODE(.chain = chain, .one_per_peer = true), &why));
+    pea_node_free(node);
+    pea_chain_unref(chain);
+}
+
 /* b lost its memory of it, and its end never came: a restart. The kernel resets, and the newcomer need not wait. */
 static void a_restarted_peer_comes_back(void **state)
 {
@@ -324,6 +377,8 @@ int main(void)
         entry(a_dead_one_makes_way_for_the_larger),
         entry(a_dead_one_makes_way_for_the_smaller),
         entry(a_paused_one_lives),
+        entry(a_paused_one_lives_for_long),
+        entry(who_are_we),
         entry(a_restarted_peer_comes_back),
         entry(it_is_an_option),
     };

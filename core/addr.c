@@ -13,8 +13,7 @@
 
 /* ---- Parsing ---- */
 
-/* 0 to 65535 in decimal digits and nothing else. */
-static bool port_read(const char *text, uint16_t *port)
+bool pea__port_read(const char *text, uint16_t *port)
 {
     uint32_t value = 0;
     size_t digits = 0;
@@ -46,7 +45,7 @@ static pea_err ipv6_read(pea_addr *addr, const char *text, pea_error *why)
 {
     char host[INET6_ADDRSTRLEN + IF_NAMESIZE + 1];
     const char *end = strchr(text, ']');
-    if (end == NULL || end[1] != ':' || !port_read(end + 2, &addr->port))
+    if (end == NULL || end[1] != ':' || !pea__port_read(end + 2, &addr->port))
         return pea__errorf(why, PEA_E_FORMAT, "\"%.60s\" is not [IPv6]:PORT", text);
     size_t len = (size_t)(end - text) - 1;
     if (len >= sizeof host)
@@ -70,7 +69,7 @@ static pea_err ipv4_read(pea_addr *addr, const char *text, pea_error *why)
 {
     char host[INET_ADDRSTRLEN];
     const char *colon = strchr(text, ':');
-    if (colon == NULL || !port_read(colon + 1, &addr->port) || (size_t)(colon - text) >= sizeof host)
+    if (colon == NULL || !pea__port_read(colon + 1, &addr->port) || (size_t)(colon - text) >= sizeof host)
         return pea__errorf(why, PEA_E_FORMAT,
                            "\"%.60s\" is not IPv4:PORT, [IPv6]:PORT or unix:PATH; names are not resolved here", text);
     memcpy(host, text, (size_t)(colon - text));

@@ -15,6 +15,9 @@
 #define PEA__STREAM SOCK_STREAM
 #endif
 
+/* 0 to 65535 in decimal digits and nothing else. */
+bool pea__port_read(const char *text, uint16_t *port);
+
 /* For bind() and connect(). Returns the length. */
 socklen_t pea__addr_to_socket(const pea_addr *addr, struct sockaddr_storage *out);
 

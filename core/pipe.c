@@ -37,6 +37,16 @@ static pea_err set_remote(pea_pipe *p, const pea_pipe_opts *o)
     return PEA_OK;
 }
 
+void pea__pipe_set_remote(pea_pipe *p, const pea_addr *remote)
+{
+    *p->remote_copy = *remote;
+}
+
+void pea__pipe_name_has_port(pea_pipe *p)
+{
+    p->name_has_port = true;
+}
+
 static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
 {
     if (o->expect == NULL)
@@ -50,7 +60,7 @@ static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
 
 static pea_err copy_name(pea_pipe *p, const pea_pipe_opts *o)
 {
-    if (o->name == NULL)
+    if (o->name == NULL || o->name[0] == '\0')
         return PEA_OK;
     size_t len = strlen(o->name);
     p->name = pea__alloc(len + 1);

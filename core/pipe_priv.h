@@ -38,6 +38,13 @@ bool pea__pipe_take_drain(pea_pipe *pipe);
  * responder before its ACCEPT. Before the first next(). */
 void pea__pipe_gate(pea_pipe *pipe);
 
+/* opts->name is that of the host that was dialled: the policy is shown it with the port, because a host may have many
+ * peers. Before the first next(). */
+void pea__pipe_name_has_port(pea_pipe *pipe);
+
+/* opts->remote is known only now. Where no connection owns the pipe. */
+void pea__pipe_set_remote(pea_pipe *pipe, const pea_addr *remote);
+
 /* After next() said PEA_MORE: whether it asks; once for each question. pea__pipe_admit() says yes. */
 bool pea__pipe_take_ask(pea_pipe *pipe);
 void pea__pipe_admit(pea_pipe *pipe);

@@ -94,17 +94,18 @@ struct pea_pipe {
     uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
     bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
     bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
-    bool gated;      /* the driver is asked before the peer is accepted */
-    uint8_t gate;    /* pea__gate */
-    uint8_t bill;    /* pea__bill */
-    bool greets;     /* native, and no stage negotiates by itself */
-    bool last_words; /* a stage or transform failed and said so to the peer: an alert */
-    bool judging;    /* the policy's check() runs */
-    bool judge_due;  /* before the next message the verdict's generation is looked at, or its answer awaited */
-    bool tx_cut;     /* what is queued later counts no more as queued */
-    bool withheld;   /* `carry` holds a whole message: it was not handed out before the policy has answered */
-    uint8_t top;     /* the floor where plaintext comes out: transforms in place */
-    uint8_t stage;   /* the one that runs, or the number of stages */
+    bool gated : 1;         /* the driver is asked before the peer is accepted */
+    bool name_has_port : 1; /* where the policy is shown it; a bit, because the structure is full */
+    uint8_t gate;           /* pea__gate */
+    uint8_t bill;           /* pea__bill */
+    bool greets;            /* native, and no stage negotiates by itself */
+    bool last_words;        /* a stage or transform failed and said so to the peer: an alert */
+    bool judging;           /* the policy's check() runs */
+    bool judge_due;         /* before the next message the verdict's generation is looked at, or its answer awaited */
+    bool tx_cut;            /* what is queued later counts no more as queued */
+    bool withheld;          /* `carry` holds a whole message: it was not handed out before the policy has answered */
+    uint8_t top;            /* the floor where plaintext comes out: transforms in place */
+    uint8_t stage;          /* the one that runs, or the number of stages */
     uint8_t greeting_seen, peer_highest;
     uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
     size_t stage_seen;    /* bytes of its input that the stage has seen and left */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the policy says of the peer: when a stage asks, once more at READY, and again of whoever was let in when the
  * rules have changed. When it is asked of live connections that nobody reads from is the driver's affair (judge.c). */
+#include <stdio.h>
 #include <string.h>
 
 #include "err_priv.h"
@@ -66,22 +67,30 @@ pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
 
 /* ---- Asking the policy ---- */
 
+#define DIALLED_TEXT_BYTES 272 /* a host name of 253 bytes and a port, or an address */
+_Static_assert(DIALLED_TEXT_BYTES >= PEA_ADDR_TEXT_BYTES, "an address must fit");
+
 /* What this side dialled, for the policy. */
-static const char *dialled(const pea_pipe *p, char addr[PEA_ADDR_TEXT_BYTES])
+static const char *dialled(const pea_pipe *p, char text[DIALLED_TEXT_BYTES])
 {
     if (p->side != PEA_INITIATOR || (p->name == NULL && p->remote == NULL))
         return NULL;
-    return p->name != NULL ? p->name : pea_addr_format(p->remote, addr);
+    if (p->name == NULL)
+        return pea_addr_format(p->remote, text);
+    if (!p->name_has_port)
+        return p->name;
+    (void)snprintf(text, DIALLED_TEXT_BYTES, "%s:%u", p->name, p->remote->port);
+    return text;
 }
 
 /* What check() says of the peer. It is shown the peer as the stage knows it, without what an earlier rule gave it: a
  * role does not outlive its rule. */
 static pea_err check(pea_pipe *p, pea__verdict *v, pea_ticket ticket, pea_reason *why)
 {
-    char addr[PEA_ADDR_TEXT_BYTES];
+    char text[DIALLED_TEXT_BYTES];
     pea_candidate candidate = {.vouch = v->vouch,
                                .from = p->remote,
-                               .dialled = dialled(p, addr),
+                               .dialled = dialled(p, text),
                                .wall_ms = p->wall_ms,
                                .side = (pea_side)p->side,
                                .proven = v->proving,

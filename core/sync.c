@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The blocking client: one outbound connection, a pipe over a socket that poll(2) waits for. No loop, no thread;
- * listening and many connections are node.h's business. */
+/* The blocking client: one outbound connection, a pipe over a socket that poll(2) waits for. No loop, and no thread but
+ * for the lookup of a name; listening and many connections are node.h's business. */
 #include "peapod/sync.h"
 
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "err_priv.h"
+#include "host_priv.h"
 #include "pipe_priv.h"
 #include "socket_priv.h"
 
@@ -314,6 +315,24 @@ static pea_err dial(const pea_addr *addr, int64_t deadline, int *fd, pea_error *
     return dial_failed(why, addr, sys);
 }
 
+/* The addresses in turn, until one is connected: each has the same part of the time that is left. */
+static pea_err dial_any(pea_sync *s, const pea__found *found, int64_t deadline, pea_error *why)
+{
+    pea_err err = PEA_E_NOT_FOUND;
+    for (size_t i = 0; i < found->n; i++) {
+        int64_t until = deadline, now = pea__now_ms();
+        if (deadline != INT64_MAX && deadline > now)
+            until = now + (deadline - now) / (int64_t)(found->n - i);
+        err = dial(&found->addrs[i], until, &s->fd, why);
+        if (err == PEA_OK) {
+            pea__pipe_set_remote(s->pipe, &found->addrs[i]);
+            return PEA_OK;
+        }
+        s->fd = -1;
+    }
+    return err;
+}
+
 static void sync_free(pea_sync *s)
 {
     if (s == NULL)
@@ -352,13 +371,28 @@ static pea_err handshake(pea_sync *s, int64_t deadline, pea_error *why)
     return handshake_failed(s, deadline, why);
 }
 
+/* The pipe of a dial; the host is the peer's name, unless the caller says another. */
+static pea_err open_pipe(pea_sync *s, const pea__host *host, const pea_addr *remote, pea_sync_opts *o, pea_error *why)
+{
+    char plain[PEA__HOST_MAX + 1];
+    bool by_host = host->name[0] != '\0' && o->name == NULL;
+    const char *name = by_host ? pea__host_plain(host, plain) : o->name;
+    pea_err err = pea_pipe_new(
+        &s->pipe, o->chain,
+        PEA_PIPE(.codec = o->codec, .policy = o->policy, .remote = remote, .expect = o->expect, .name = name), why);
+    if (err == PEA_OK && by_host)
+        pea__pipe_name_has_port(s->pipe);
+    return err;
+}
+
 pea_err pea_sync_connect(pea_sync **sync, const char *addr, const pea_sync_opts *opts, pea_error *why)
 {
     pea_sync_opts o = PEA_SYNC_INIT;
-    pea_addr remote;
+    pea__host host = {.port = 0};
+    pea__found found = {.n = 1}; /* a literal's */
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK)
-        err = pea_addr_parse(&remote, addr, why);
+        err = pea__host_parse(addr, &host, &found.addrs[0], why);
     if (err != PEA_OK)
         return err;
     int64_t deadline = deadline_of(o.timeout_ms != 0 ? o.timeout_ms : SYNC_TIMEOUT_DEFAULT_MS);
@@ -367,11 +401,11 @@ pea_err pea_sync_connect(pea_sync **sync, const char *addr, const pea_sync_opts 
         return pea__error(why, PEA_E_NOMEM, NULL);
     s->fd = -1;
     s->pid = getpid();
-    err = pea_pipe_new(
-        &s->pipe, o.chain,
-        PEA_PIPE(.codec = o.codec, .policy = o.policy, .remote = &remote, .expect = o.expect, .name = o.name), why);
+    err = open_pipe(s, &host, &found.addrs[0], &o, why);
+    if (err == PEA_OK && host.name[0] != '\0')
+        err = pea__host_find_until(&host, deadline, &found, why);
     if (err == PEA_OK)
-        err = dial(&remote, deadline, &s->fd, why);
+        err = dial_any(s, &found, deadline, why);
     if (err == PEA_OK)
         err = handshake(s, deadline, why);
     if (err != PEA_OK) {

@@ -13,7 +13,7 @@
 #include "err_priv.h"
 #include "rules_priv.h"
 
-#define NAME_MAX_BYTES 255u        /* a DNS name has 253, an address as text fewer */
+#define NAME_MAX_BYTES 259u        /* a DNS name has 253, a port 6 with its colon, an address as text fewer */
 #define FILE_MAX_BYTES (16u << 20) /* a hundred thousand names */
 #define LOCK_TRIES 200
 #define LOCK_WAIT_NS 5000000L /* between two of them: a second in all */

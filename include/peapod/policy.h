@@ -41,7 +41,8 @@ typedef struct pea_vouch {
 typedef struct pea_candidate {
     const pea_vouch *vouch; /* NULL: the key stands for itself */
     const pea_addr *from;   /* the peer's address; NULL: not known */
-    const char *dialled;    /* the name, else the address, that this side dialled; NULL: the peer came to us */
+    const char *dialled;    /* the name that was given for it, else what this side dialled, "host:port" or an address;
+                             * NULL: the peer came to us */
     int64_t wall_ms;        /* now */
     pea_side side;          /* ours */
     bool proven;            /* the peer proved that it holds the key. If not, remember nothing of it */

@@ -65,7 +65,8 @@ PEA_API int64_t pea_stage_wall_ms(const pea_stage_env *env);
 /* The peer that whoever dialled expects; NULL: no expectation. pea_stage_judge() enforces it. */
 PEA_API const pea_peer *pea_stage_expect(const pea_stage_env *env);
 
-/* The name under which this side dialled, and that a certificate must prove; NULL: none was given. */
+/* The name under which this side dialled, and that a certificate must prove: the one that was given, else the host;
+ * NULL: neither. */
 PEA_API const char *pea_stage_dialled_name(const pea_stage_env *env);
 
 /* Whether the chain is native: what is said is then bound by pea_stage_prologue(). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A blocking client: one outbound connection over a pipe, without a loop or a thread. For tools, tests and scripts; a
+/* A blocking client: one outbound connection over a pipe, without a loop. For tools, tests and scripts; a
  * service wants node.h. One thread at a time; two connections may be used by two threads. Times are in milliseconds,
  * by the monotonic clock; as an argument 0 does not wait. After fork only the parent may use its connections: in the
  * child every call is PEA_E_FORKED, and pea_sync_close() frees without a word to the peer. */
@@ -23,7 +23,7 @@ typedef struct pea_sync_opts {
     pea_codec *codec;       /* referenced; NULL: length, 4 bytes big-endian, 8 MiB */
     pea_policy *policy;     /* referenced; NULL: only the expected peer */
     const pea_peer *expect; /* copied; NULL: whoever the policy allows */
-    const char *name;       /* as in PEA_DIAL; copied; NULL: none */
+    const char *name;       /* as in PEA_DIAL; copied; NULL: the host that is dialled, if any */
     uint32_t timeout_ms;    /* from the call to READY; 0: 10,000; PEA_SYNC_FOREVER lifts it */
 } pea_sync_opts;
 
@@ -33,11 +33,13 @@ typedef struct pea_sync_opts {
         sizeof(pea_sync_opts), NULL, NULL, NULL, NULL, NULL, 0 \
     }
 
-/* Dials a literal address (addr.h) and returns when the connection is READY.
- * PEA_OK | PEA_E_FORMAT (the address) | PEA_E_INVALID | PEA_E_SYS | PEA_E_TIMEOUT | PEA_E_REJECTED (the peer refused
- * us) | PEA_E_REFUSED (we refused it) | any error of a handshake; `why` has the sentence | PEA_E_NOMEM. Policy and
- * stages must answer at once, here and when the policy is asked again later: PEA_WAIT is PEA_E_UNSUPPORTED, and ends
- * the connection. */
+/* Dials a literal address (addr.h), or "host.example:9000", whose addresses are tried in turn, and returns when the
+ * connection is READY. A name is resolved by getaddrinfo(3) on a thread of its own; one that takes too long is left
+ * behind, and frees what it has when it comes back.
+ * PEA_OK | PEA_E_FORMAT (the address) | PEA_E_NOT_FOUND (the name) | PEA_E_INVALID | PEA_E_SYS |
+ * PEA_E_TIMEOUT | PEA_E_REJECTED (the peer refused us) | PEA_E_REFUSED (we refused it) | any error of a handshake;
+ * `why` has the sentence | PEA_E_NOMEM. Policy and stages must answer at once, here and when the policy is asked again
+ * later: PEA_WAIT is PEA_E_UNSUPPORTED, and ends the connection. */
 PEA_API PEA_MUST_CHECK pea_err pea_sync_connect(pea_sync **sync, const char *addr, const pea_sync_opts *opts,
                                                 pea_error *why);
 

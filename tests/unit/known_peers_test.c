@@ -101,10 +101,10 @@ static void names(void **state)
     check_ok(dial(t, "dB.eXAMPLE", A, true, NULL));
     check_ok(dial(t, "unix:/run/mesh", B, true, NULL)); /* but two files */
     check_err(dial(t, "unix:/run/Mesh", B, true, NULL), PEA_E_REFUSED);
-    memset(longest, 'n', 255);
+    memset(longest, 'n', 259);
     check_ok(dial(t, longest, B, true, NULL));
     check_err(dial(t, longest, A, true, NULL), PEA_E_REFUSED);
-    longest[255] = 'n';
+    longest[259] = 'n';
     check_err(dial(t, longest, B, true, NULL), PEA_E_REFUSED);
     check_err(dial(t, "", B, true, NULL), PEA_E_REFUSED);
     check_err(dial(t, "#x", B, true, NULL), PEA_E_REFUSED);

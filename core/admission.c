@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Every limit on connections, decided in one place, before anything is allocated for them and before any crypto. Who is
  * turned away is counted by reason and logged with the limit's name and value; when strangers fill all places for
- * handshakes, the oldest of the busiest range make room. On the caller's loop, but for the counts. */
+ * handshakes, the oldest of the busiest range make room. On the caller's loop, but for the counts and the addresses of
+ * names. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +32,7 @@ const char *pea_refusal_name(pea_refusal reason)
 static void count_refusal(pea_node *node, pea_refusal reason)
 {
     node->counts.refused++;
-    pea__tally_add(&node->tally[0], PEA__T_REFUSED + (unsigned)reason, 1);
+    pea__tally_add(&node->tally[pea__worker_here(node->runtime)->index], PEA__T_REFUSED + (unsigned)reason, 1);
 }
 
 /* A refusal that can be explained: counted, logged and told with the limit's name and value. */
@@ -44,7 +45,11 @@ static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason
     else
         (void)snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", reason_names[reason], value);
     if (pea__log_may(node->runtime, PEA_LOG_WARNING, PEA__LOG_REFUSED)) {
-        (void)snprintf(line, sizeof line, "%s: %s refused", text, pea_addr_format(remote, from));
+        if (remote->family == PEA_ADDR_NONE)
+            (void)snprintf(from, sizeof from, "a dial by name");
+        else
+            (void)pea_addr_format(remote, from);
+        (void)snprintf(line, sizeof line, "%s: %s refused", text, from);
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, line);
     }
     return pea__error(why, PEA_E_LIMIT, text);
@@ -68,8 +73,8 @@ static bool same_range(const pea_prefix *a, const pea_prefix *b)
     return a->family == b->family && a->bits == b->bits && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
-/* Whether an address is banned; bans that are over go by the way. */
-static bool banned(pea_node *node, const pea_addr *remote)
+/* Whether an address is banned; bans that are over go by the way. With the registry's lock. */
+static bool banned_now(pea_node *node, const pea_addr *remote)
 {
     if (node->bans == NULL)
         return false;
@@ -89,11 +94,22 @@ static bool banned(pea_node *node, const pea_addr *remote)
     return found;
 }
 
-pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
+static bool banned(pea_node *node, const pea_addr *remote)
+{
+    pea__registry_lock(node);
+    bool found = banned_now(node, remote);
+    pea__registry_unlock(node);
+    return found;
+}
+
+pea_err pea__admission_may_dial(pea_node *node, const pea_addr *remote, pea_error *why)
+{
+    return banned(node, remote) ? refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why) : PEA_OK;
+}
+
+static pea_err ban_range(pea_node *node, const pea_prefix *range, uint32_t ms)
 {
     pea__ban *ban = node->bans;
-    if (range->family != PEA_ADDR_IPV4 && range->family != PEA_ADDR_IPV6)
-        return PEA_E_INVALID;
     while (ban != NULL && !same_range(&ban->range, range))
         ban = ban->next;
     if (ban == NULL) {
@@ -110,7 +126,17 @@ pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
     return PEA_OK;
 }
 
-pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
+pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
+{
+    if (range->family != PEA_ADDR_IPV4 && range->family != PEA_ADDR_IPV6)
+        return PEA_E_INVALID;
+    pea__registry_lock(node);
+    pea_err err = ban_range(node, range, ms);
+    pea__registry_unlock(node);
+    return err;
+}
+
+static pea_err unban_range(pea_node *node, const pea_prefix *range)
 {
     for (pea__ban **at = &node->bans; *at != NULL; at = &(*at)->next) {
         pea__ban *ban = *at;
@@ -122,6 +148,14 @@ pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
         return PEA_OK;
     }
     return PEA_E_NOT_FOUND;
+}
+
+pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
+{
+    pea__registry_lock(node);
+    pea_err err = unban_range(node, range);
+    pea__registry_unlock(node);
+    return err;
 }
 
 void pea__admission_free(pea_node *node)

@@ -36,7 +36,7 @@ static bool wants_read(const pea_conn *c)
 /* Tells the loop which events matter now. A socket without any still keeps the loop alive. */
 static void watch(pea_conn *c)
 {
-    if (c->over)
+    if (c->over || c->fd < 0)
         return;
     int events = 0;
     if (c->connecting || c->blocked)
@@ -113,7 +113,9 @@ static void end(pea_conn *c, const pea_reason *reason)
         snapshot_refused(c, &info);
         on->on_connect_failed(c->node, &info, reason, c->node->user);
     }
-    close(c->fd);
+    if (c->fd >= 0)
+        close(c->fd);
+    pea__target_ends(c);
     pea__registry_remove(c);
     pea__admission_gone(c->node, &c->origin, c->ready);
     pea__worker_queue(c->worker, c);
@@ -400,7 +402,17 @@ static void begin(pea_conn *c)
     c->pump_due = true; /* it speaks, and is spoken of, from the loop */
     pea__worker_queue(c->worker, c);
     watch(c);
+    pea__target_ends(c);
     pea__conn_retime(c);
+}
+
+void pea__conn_dials(pea_conn *c, int fd, int result)
+{
+    c->fd = fd;
+    if (result == 0)
+        begin(c);
+    else
+        watch(c);
 }
 
 static void on_io(struct ev_loop *loop, ev_io *io, int events)
@@ -415,6 +427,8 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
         int sys = pea__socket_dialled(c->fd);
         if (sys == 0)
             begin(c);
+        else if (pea__target_has_more(c))
+            pea__target_gives_way(c, PEA_E_SYS, sys);
         else
             c->sys_errno = sys;
     } else {
@@ -436,6 +450,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
 static void conn_free(pea_conn *c)
 {
     pea_pipe_free(c->pipe);
+    pea__target_free(c->target);
     pea__free(c);
 }
 
@@ -467,7 +482,8 @@ void pea__conn_round(pea_conn *c)
 /* ---- Birth ---- */
 
 pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, const pea__origin *origin,
-                      pea_chain *chain, pea_codec *codec, const pea_dial_opts *dial, int dial_errno, pea_error *why)
+                      pea_chain *chain, pea_codec *codec, const pea_dial_opts *dial, pea__target *target,
+                      int dial_errno, pea_error *why)
 {
     pea_runtime *r = node->runtime;
     pea_err err;
@@ -488,6 +504,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->connecting = dial_errno != 0;
     c->sys_errno = dial_errno == EINPROGRESS ? 0 : dial_errno;
     c->user = dial != NULL ? dial->user : NULL;
+    c->target = target;
     pea_pipe_opts opts = {.size = sizeof opts,
                           .side = (pea_side)c->side,
                           .codec = codec,
@@ -501,6 +518,8 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, r->serial, c->id, why);
     if (err == PEA_OK && dial == NULL)
         pea__pipe_meter(c->pipe);
+    if (err == PEA_OK && target != NULL && target->names)
+        pea__pipe_name_has_port(c->pipe);
     if (err == PEA_OK && node->limits.one_per_peer)
         pea__pipe_gate(c->pipe);
     if (err == PEA_OK && c->worker != &r->worker && (c->travel = pea__alloc(sizeof *c->travel)) == NULL)
@@ -518,6 +537,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
 out:
     if (c != NULL) {
         pea__free(c->travel);
+        c->target = NULL;
         conn_free(c);
     }
     pea__admission_gone(node, origin, false);
@@ -528,6 +548,7 @@ void pea__conn_live(pea_conn *c)
 {
     if (pea__registry_adopt(c) != PEA_OK)
         pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+    pea__target_begins(c);
     if (!c->connecting) {
         begin(c);
     } else {

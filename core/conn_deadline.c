@@ -36,7 +36,8 @@ static int64_t due(const pea_conn *c)
 {
     const pea_node_opts *t = &c->node->limits;
     if (c->connecting)
-        return after(c->since_ms, t->connect_timeout_ms);
+        return sooner(after(c->since_ms, t->connect_timeout_ms),
+                      c->target != NULL ? c->target->give_way_ms : INT64_MAX);
     if (c->closing || pea_pipe_state(c->pipe) >= PEA_CLOSING)
         return after(c->since_ms, t->linger_ms);
     if (c->in_line)
@@ -98,6 +99,10 @@ void pea__conn_retime(pea_conn *c)
 
 static void expired(pea_conn *c)
 {
+    if (c->connecting && pea__target_has_more(c)) {
+        pea__target_gives_way(c, PEA_E_TIMEOUT, 0);
+        return;
+    }
     if (c->connecting) {
         pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the connect timeout passed");
         return;

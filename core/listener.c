@@ -101,7 +101,7 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
         close(fd);
         return;
     }
-    if (pea__conn_new(&conn, node, fd, from, &origin, l->chain, l->codec, NULL, 0, &why) != PEA_OK) {
+    if (pea__conn_new(&conn, node, fd, from, &origin, l->chain, l->codec, NULL, NULL, 0, &why) != PEA_OK) {
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
         close(fd);
         return;
@@ -178,7 +178,8 @@ static bool takes_both(const pea_listener *l)
     return getsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && only == 0;
 }
 
-bool pea__listener_at(const pea_node *node, const pea_addr *addr)
+/* With the registry's lock. */
+static bool listens_at(const pea_node *node, const pea_addr *addr)
 {
     for (const pea_listener *l = node->listeners; l != NULL; l = l->next) {
         if (pea_addr_equal(&l->addr, addr))
@@ -189,6 +190,14 @@ bool pea__listener_at(const pea_node *node, const pea_addr *addr)
             return true;
     }
     return false;
+}
+
+bool pea__listener_at(pea_node *node, const pea_addr *addr)
+{
+    pea__registry_lock(node);
+    bool found = listens_at(node, addr);
+    pea__registry_unlock(node);
+    return found;
 }
 
 pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts *opts, pea_listener **listener,
@@ -230,8 +239,10 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     l->io.data = l->pause.data = l;
     ev_io_start(node->runtime->worker.loop, &l->io);
     pea__worker_touch(&node->runtime->worker);
+    pea__registry_lock(node);
     l->next = node->listeners;
     node->listeners = l;
+    pea__registry_unlock(node);
     node->counts.listeners++;
     if (listener != NULL)
         *listener = l;
@@ -244,7 +255,9 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
     for (pea_listener **at = &node->listeners; *at != NULL; at = &(*at)->next) {
         if (*at != listener)
             continue;
+        pea__registry_lock(node);
         *at = listener->next;
+        pea__registry_unlock(node);
         node->counts.listeners--;
         ev_io_stop(loop, &listener->io);
         ev_timer_stop(loop, &listener->pause);

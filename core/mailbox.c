@@ -39,8 +39,7 @@ void pea__mailbox_wait(pea__worker *w)
     pthread_mutex_unlock(&w->mail_lock);
 }
 
-/* To whom the connection of this id belongs: ids say so. */
-static pea__worker *worker_of(pea_runtime *runtime, uint64_t conn)
+pea__worker *pea__mailbox_of(pea_runtime *runtime, uint64_t conn)
 {
     uint64_t index = conn % (runtime->n_threads + 1u);
     return index == 0 ? &runtime->worker : &runtime->threads[index - 1];
@@ -48,7 +47,7 @@ static pea__worker *worker_of(pea_runtime *runtime, uint64_t conn)
 
 static pea_err deliver(pea_runtime *runtime, uint64_t conn, pea__post *post)
 {
-    return post_to(worker_of(runtime, conn), post);
+    return post_to(pea__mailbox_of(runtime, conn), post);
 }
 
 static pea__post *take_all(pea__worker *w)
@@ -75,6 +74,10 @@ void pea__mailbox_drop(pea__worker *w)
 {
     for (pea__post *post = take_all(w), *next; post != NULL; post = next) {
         next = post->next;
+        if (post->owed) {
+            post->run(w, post);
+            continue;
+        }
         if (post->on_sent != NULL)
             post->on_sent(post->arg, PEA_E_STALE);
         pea_msg_unref(post->msg);
@@ -139,7 +142,7 @@ pea__post *pea__mailbox_letter(void)
 void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn))
 {
     *letter = (pea__post){.run = run_ask, .conn = conn, .ask = fn};
-    pea__mailbox_post(worker_of(runtime, conn), letter);
+    pea__mailbox_post(pea__mailbox_of(runtime, conn), letter);
 }
 
 bool pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn))

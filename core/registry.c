@@ -2,6 +2,8 @@
 /* Live connections: by id with their own thread, by address in their node; by peer they are in by_peer.c. Touched when
  * a connection comes, goes or is looked up, and only then locked, where there are threads. What is found is the calling
  * thread's own: nobody else may hold a pointer to it. */
+#include <string.h>
+
 #include "runtime_priv.h"
 
 void pea__registry_lock(pea_node *node)
@@ -55,12 +57,35 @@ static void pending_remove(pea_conn *conn)
     conn->fellow_link = NULL;
 }
 
+/* By its address, or by the name that it has instead. With the lock. */
+static bool enter(pea_node *node, pea_conn *conn)
+{
+    pea__target *t = conn->target;
+    if (t != NULL) {
+        HASH_ADD_KEYPTR(hh, node->by_name, t->name, t->len, t);
+        return t->hh.tbl != NULL;
+    }
+    HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
+    return conn->hh_addr.tbl != NULL;
+}
+
+/* With the lock. */
+static void leave(pea_node *node, pea_conn *conn)
+{
+    if (conn->hh_addr.tbl != NULL)
+        HASH_DELETE(hh_addr, node->by_addr, conn);
+    conn->hh_addr.tbl = NULL;
+    if (conn->target != NULL && conn->target->hh.tbl != NULL) {
+        HASH_DELETE(hh, node->by_name, conn->target);
+        conn->target->hh.tbl = NULL;
+    }
+}
+
 pea_err pea__registry_add(pea_conn *conn)
 {
     pea_node *node = conn->node;
     pea__registry_lock(node);
-    HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
-    bool added = conn->hh_addr.tbl != NULL;
+    bool added = enter(node, conn);
     if (added) {
         conn->next = node->conns;
         conn->link = &node->conns;
@@ -89,14 +114,14 @@ void pea__registry_remove(pea_conn *conn)
     pea__by_peer_remove(conn);
     pea__registry_lock(node);
     pending_remove(conn);
-    if (conn->hh_addr.tbl != NULL) {
-        HASH_DELETE(hh_addr, node->by_addr, conn);
+    if (conn->link != NULL) {
+        leave(node, conn);
         *conn->link = conn->next;
         if (conn->next != NULL)
             conn->next->link = conn->link;
     }
+    conn->link = NULL;
     pea__registry_unlock(node);
-    conn->hh_addr.tbl = NULL;
     atomic_store(&conn->settled, true);
 }
 
@@ -136,18 +161,53 @@ pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
     return found != NULL && pea__conn_is_here(found) ? found : NULL;
 }
 
-bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
+/* By anybody but `self`. With the lock. */
+static bool dialled(const pea_node *node, const pea_addr *remote, const pea_conn *self)
 {
     pea_conn *first, *c;
-    bool found = false;
-    pea__registry_lock(node);
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
-    if (first != NULL &&
-        !(found = !first->origin.inbound)) /* a peer that dialled us from there hides one that we dialled */
-        for (c = node->conns; c != NULL && !found; c = c->next)
-            found = !c->origin.inbound && pea_addr_equal(&c->remote, remote);
+    if (first == NULL)
+        return false;
+    bool found = !first->origin.inbound && first != self;
+    for (c = node->conns; c != NULL && !found; c = c->next) /* one that does not count may hide one that does */
+        found = !c->origin.inbound && c != self && pea_addr_equal(&c->remote, remote);
+    return found;
+}
+
+bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
+{
+    pea__registry_lock(node);
+    bool found = dialled(node, remote, NULL);
     pea__registry_unlock(node);
     return found;
+}
+
+bool pea__registry_dialled_name(pea_node *node, const char *name)
+{
+    pea__target *found;
+    pea__registry_lock(node);
+    HASH_FIND(hh, node->by_name, name, strlen(name), found);
+    pea__registry_unlock(node);
+    return found != NULL;
+}
+
+pea_err pea__registry_move(pea_conn *conn, const pea_addr *remote, bool again)
+{
+    pea_node *node = conn->node;
+    pea_err err = PEA_OK;
+    pea__registry_lock(node);
+    if (!again && dialled(node, remote, conn)) {
+        err = PEA_E_EXISTS;
+    } else {
+        if (conn->hh_addr.tbl != NULL)
+            HASH_DELETE(hh_addr, node->by_addr, conn);
+        conn->remote = *remote;
+        conn->hh_addr.tbl = NULL;
+        HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
+        err = conn->hh_addr.tbl != NULL ? PEA_OK : PEA_E_NOMEM;
+    }
+    pea__registry_unlock(node);
+    return err;
 }
 
 /* New connections come to the front, so a walk meets only those that were there; none leaves the list but in end(),

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "err_priv.h"
-#include "runtime_priv.h"
+#include "resolver_priv.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 #define MAILBOX_BYTES_DEFAULT (16u << 20)
@@ -67,6 +67,8 @@ static void all_remove(pea_runtime *runtime)
 
 static void stop(pea_runtime *r)
 {
+    if (r->resolver != NULL)
+        pea__resolver_stop(r->resolver);
     if (r->dispatch != NULL)
         pea__dispatch_stop(r->dispatch, &r->worker.mail);
     pea__worker_stop(&r->worker);
@@ -88,7 +90,9 @@ static pea_err start(pea_runtime *r, struct ev_loop *loop, uint32_t workers, pea
         pea__dispatch_free(r->dispatch);
         return err;
     }
-    err = pea__threads_start(r, workers, why);
+    err = pea__resolver_new(&r->resolver, why);
+    if (err == PEA_OK)
+        err = pea__threads_start(r, workers, why);
     if (err != PEA_OK)
         stop(r);
     return err;
@@ -113,6 +117,8 @@ pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea
     r->log = o.log;
     r->log_arg = o.log_arg;
     r->log_level = o.log_level != 0 ? o.log_level : PEA_LOG_INFO;
+    r->resolve = o.resolve;
+    r->resolve_arg = o.resolve_arg;
     err = start(r, o.loop, o.workers, why);
     if (err != PEA_OK) {
         pea__free(r);

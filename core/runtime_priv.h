@@ -108,6 +108,7 @@ struct pea__post {
     void (*run)(pea__worker *w, pea__post *post); /* on the worker's thread; the post is its own */
     size_t bytes;
     void (*ask)(pea_conn *conn);
+    bool owed; /* it is run also where the runtime ends */
     uint64_t conn;
     pea_ticket ticket;
     pea_err verdict;
@@ -130,7 +131,8 @@ void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, v
 /* A post from within: it does not count against the mailbox's bound. Any thread. */
 void pea__mailbox_post(pea__worker *w, pea__post *post);
 void pea__mailbox_run(pea__worker *w);
-void pea__mailbox_wait(pea__worker *w); /* until there is a post */
+pea__worker *pea__mailbox_of(pea_runtime *runtime, uint64_t conn); /* to whom a connection belongs: ids say so */
+void pea__mailbox_wait(pea__worker *w);                            /* until there is a post */
 void pea__mailbox_drop(pea__worker *w);
 
 /* ---- placement.c: loop threads of our own, and which connection belongs to which ---- */
@@ -209,6 +211,8 @@ void pea__log_stop(pea__worker *w);
 
 /* ---- runtime.c ---- */
 
+typedef struct pea__resolver pea__resolver;
+
 struct pea_runtime {
     pea_runtime *next; /* of all runtimes: tickets name them by serial */
     uint64_t serial;
@@ -222,6 +226,9 @@ struct pea_runtime {
     atomic_uint connections;
     pea__worker *threads; /* beside `worker`, which is the caller's loop */
     uint32_t n_threads;
+    void (*resolve)(void *arg, const char *host, uint16_t port, pea_ticket ticket); /* NULL: the system's */
+    void *resolve_arg;
+    pea__resolver *resolver;
     pea__judge *judges;  /* by policy */
     const char *noticed; /* the latest notice of a chain that was logged */
     pea_log_fn log;
@@ -288,10 +295,11 @@ struct pea_node {
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
     pea__offer *offer;                /* of these to a successor; NULL: none */
-    pthread_mutex_t lock;             /* where there are threads: of the next five */
+    pthread_mutex_t lock;             /* where there are threads: of the next five, and of what others read: listeners, bans */
     pea_conn *conns;                  /* all of them, the newest first */
     pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
-    pea_conn *by_addr;
+    pea_conn *by_addr;                /* those that have one */
+    struct pea__target *by_name;
     struct pea__peer_entry *by_peer;
     struct {
         atomic_uint connections, pending, pending_in, ready; /* pending_in: of `pending`, those that came to us */
@@ -344,6 +352,10 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most);
 PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin,
                                            pea_error *why);
 void pea__admission_refused(pea_node *node); /* by on_accept */
+/* Whether a name's address may be dialled for a connection that was taken. PEA_OK | PEA_E_LIMIT, counted and logged.
+ * Any loop thread. */
+PEA_MUST_CHECK pea_err pea__admission_may_dial(pea_node *node, const pea_addr *remote, pea_error *why);
+
 /* Pending no more. Both on the connection's own thread. */
 void pea__admission_ready(pea_node *node, const pea__origin *origin);
 void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready);
@@ -359,6 +371,13 @@ void pea__registry_settle(pea_conn *conn); /* it is READY */
 
 /* Whether there is a connection that this node dialled at that address. */
 bool pea__registry_dialled(pea_node *node, const pea_addr *remote);
+
+/* The same of a name: "host:port" as in pea__target. */
+bool pea__registry_dialled_name(pea_node *node, const char *name);
+
+/* A connection that was dialled by name goes to this address. PEA_OK: it is known by it | PEA_E_EXISTS (another one is
+ * dialled there, and not `again`) | PEA_E_NOMEM. On its own thread. */
+PEA_MUST_CHECK pea_err pea__registry_move(pea_conn *conn, const pea_addr *remote, bool again);
 PEA_MUST_CHECK pea_err pea__registry_adopt(pea_conn *conn); /* by id, on its own thread */
 pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id);
 
@@ -401,6 +420,35 @@ void pea__claim_overdue(pea_conn *conn); /* it waited in line for PEA__LIFE_MS *
 uint64_t pea__claim_drop(pea__peer_entry *entry, uint64_t id, pea__post **letter);
 void pea__claim_grant(pea_runtime *runtime, uint64_t id, pea__post *letter); /* it is next */
 
+/* ---- by_name.c ---- */
+
+struct pea__host;
+struct pea__lookup;
+
+/* What a connection has that was dialled by name. */
+typedef struct pea__target {
+    UT_hash_handle hh;          /* in its node, for life; with the registry's lock */
+    uint64_t wait;              /* the lookup that is open; 0: none */
+    struct pea__lookup *lookup; /* its addresses, until one of them is connected; NULL: none */
+    size_t at;                  /* the next of them */
+    int64_t give_way_ms;        /* when the one that is tried has had its time */
+    bool again;                 /* as in pea_dial_opts */
+    bool names;                 /* it is the name that the peer must prove, too */
+    bool held;                  /* the loop is kept alive */
+    size_t len;
+    char name[]; /* "host:port": the key */
+} pea__target;
+
+PEA_MUST_CHECK pea_err pea__target_new(pea__target **target, const struct pea__host *host, bool again, uint64_t wait);
+void pea__target_free(pea__target *target);
+void pea__target_begins(pea_conn *conn); /* the connection lives */
+void pea__target_ends(pea_conn *conn);   /* it is connected, or over */
+bool pea__target_has_more(const pea_conn *conn);
+
+/* The address that is tried has failed, by an errno of the socket's or an error. */
+void pea__target_gives_way(pea_conn *conn, pea_err err, int sys);
+void pea__by_name_resolved(pea__worker *w, pea__post *post); /* the answer has come */
+
 /* ---- conn.c ---- */
 
 typedef struct pea__sent {
@@ -417,7 +465,7 @@ struct pea_conn {
     ev_io io;
     ev_timer timer;
     uint64_t id;
-    int fd;
+    int fd;        /* -1: a name that has none yet */
     int sys_errno; /* what connect() or, once connected, send() said; told from the loop */
     /* Bits: there are very many of these structures. */
     bool connecting : 1, ready : 1, closing : 1, over : 1, paused : 1, blocked : 1, shut : 1, fin : 1;
@@ -444,6 +492,7 @@ struct pea_conn {
     pea_conn *fellow, **fellow_link;     /* of the pending ones that came to us; once READY of the same peer's */
     pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
+    pea__target *target;                    /* NULL: it was not dialled by name */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
@@ -451,13 +500,15 @@ struct pea_conn {
 };
 
 /* A connection over a socket, which it owns if PEA_OK was returned. `dial`: what the dialler was told of the
- * peer, and connect() said `dial_errno`: 0, EINPROGRESS or an error; NULL: the peer came to us. It lives once it is
- * placed. */
+ * peer, and connect() said `dial_errno`: 0, EINPROGRESS or an error; NULL: the peer came to us. `target`: it was
+ * dialled by name, there is neither socket (-1) nor address yet, and the target is its own if PEA_OK was returned. It
+ * lives once it is placed. */
 PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote,
                                      const pea__origin *origin, pea_chain *chain, pea_codec *codec,
-                                     const pea_dial_opts *dial, int dial_errno, pea_error *why);
-void pea__conn_live(pea_conn *conn); /* on its own thread, once */
-void pea__conn_obey(pea_conn *conn); /* its node may have been freed, or shut down */
+                                     const pea_dial_opts *dial, pea__target *target, int dial_errno, pea_error *why);
+void pea__conn_live(pea_conn *conn);                      /* on its own thread, once */
+void pea__conn_dials(pea_conn *conn, int fd, int result); /* by this socket, now; connect() said 0 or EINPROGRESS */
+void pea__conn_obey(pea_conn *conn);                      /* its node may have been freed, or shut down */
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
 void pea__conn_judge(pea_conn *conn);              /* its policy has changed */
@@ -511,8 +562,8 @@ struct pea_listener {
     bool accepting; /* its callback runs: unlisten leaves the memory to it */
 };
 
-/* Whether whoever connects to this address reaches a listener of the node. */
-bool pea__listener_at(const pea_node *node, const pea_addr *addr);
+/* Whether whoever connects to this address reaches a listener of the node. Any loop thread. */
+bool pea__listener_at(pea_node *node, const pea_addr *addr);
 
 /* Whether the node listens on a copy of this descriptor, which was passed to the process. */
 bool pea__listener_passed(const pea_node *node, int fd);

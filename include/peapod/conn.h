@@ -53,9 +53,9 @@ PEA_API uint64_t pea_conn_id(const pea_conn *conn); /* unique in its runtime, ne
 PEA_API pea_node *pea_conn_node(const pea_conn *conn);
 PEA_API pea_side pea_conn_side(const pea_conn *conn); /* who dialled: PEA_INITIATOR is us */
 PEA_API pea_state pea_conn_state(const pea_conn *conn);
-PEA_API const pea_peer *pea_conn_peer(const pea_conn *conn); /* whom the stages proved; NULL: nobody */
-PEA_API const pea_addr *pea_conn_remote(const pea_conn *conn);
-PEA_API size_t pea_conn_queued(const pea_conn *conn); /* bytes that wait to be written */
+PEA_API const pea_peer *pea_conn_peer(const pea_conn *conn);   /* whom the stages proved; NULL: nobody */
+PEA_API const pea_addr *pea_conn_remote(const pea_conn *conn); /* of a name that is being resolved: PEA_ADDR_NONE */
+PEA_API size_t pea_conn_queued(const pea_conn *conn);          /* bytes that wait to be written */
 
 /* A pointer of the user's own; NULL at first. */
 PEA_API void pea_conn_set_user(pea_conn *conn, void *user);
@@ -66,9 +66,9 @@ typedef struct pea_conn_info {
     uint64_t id;
     pea_side side;
     pea_state state;
-    pea_addr local; /* PEA_ADDR_NONE where not known */
-    pea_addr remote;
-    pea_peer peer; /* PEA_PEER_NONE: nobody was proven. In on_connect_failed after a refusal: who was refused */
+    pea_addr local;  /* PEA_ADDR_NONE where not known */
+    pea_addr remote; /* of a name: the address that was tried last; PEA_ADDR_NONE: none was */
+    pea_peer peer;   /* PEA_PEER_NONE: nobody was proven. In on_connect_failed after a refusal: who was refused */
     uint64_t messages_in, messages_out, bytes_in, bytes_out; /* bytes as on the wire */
 } pea_conn_info;
 

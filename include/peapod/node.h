@@ -129,9 +129,9 @@ typedef struct pea_listen_opts {
         sizeof(pea_listen_opts), NULL, NULL, 0, 0, 0, false, false \
     }
 
-/* Listens on a literal address (addr.h), any number of them; port 0 lets the system choose. A Unix socket's stale file
- * is not removed. "systemd:NAME" is the socket of that FileDescriptorName= which a service manager passed
- * (sd_listen_fds(3)); NULL goes with opts->fd. `listener` may be NULL; it belongs to the node.
+/* Listens on a literal address (addr.h; names are not resolved), any number of them; port 0 lets the system choose. A
+ * Unix socket's stale file is not removed. "systemd:NAME" is the socket of that FileDescriptorName= which a service
+ * manager passed (sd_listen_fds(3)); NULL goes with opts->fd. `listener` may be NULL; it belongs to the node.
  * PEA_OK | PEA_E_FORMAT | PEA_E_SYS (bind, listen: errno in `why`) | PEA_E_INVALID (options that do not go together; no
  * socket that listens) | PEA_E_NOT_FOUND (systemd:) | PEA_E_UNSUPPORTED | PEA_E_STATE (shut down) | PEA_E_NOMEM |
  * PEA_E_FORKED */
@@ -152,12 +152,13 @@ typedef struct pea_dial_opts {
     size_t size;            /* set by PEA_DIAL */
     const pea_peer *expect; /* who must answer; copied. NULL: whoever the policy allows */
     /* the DNS name by which the peer is known here: TLS asks for it and checks it, trust on first use remembers the
-     * peer's key by it. Copied. NULL: none, and the address stands for it there */
+     * peer's key by it. Copied. NULL: the host that is dialled, which is remembered with its port. Where there is none,
+     * or with "", TLS checks no name, and the address stands for it */
     const char *name;
     pea_chain *chain; /* referenced; NULL: the node's */
     pea_codec *codec; /* referenced; NULL: the node's */
     void *user;       /* pea_conn_user() of the connection to come */
-    bool again;       /* dial even if a connection that this node dialled has the same address */
+    bool again;       /* dial even if a connection that this node dialled has the same address, or name */
     int fd; /* a stream socket made and perhaps bound or connected by the caller: the connection owns it if PEA_OK was
              * returned. 0: none */
     pea_side side; /* of the handshake; default: PEA_INITIATOR. Where both ends dial at once (TCP's simultaneous open),
@@ -170,12 +171,15 @@ typedef struct pea_dial_opts {
         sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL, false, 0, PEA_INITIATOR \
     }
 
-/* Dials a literal address; NULL goes with a connected opts->fd. `opts` may be NULL, `id` may be NULL. If PEA_OK was
- * returned, on_connect or on_connect_failed follows, never from inside this call. To give it up: pea_conn_close() or
- * pea_conn_abort() of pea_node_find(), or pea_post_close().
- * PEA_OK | PEA_E_FORMAT | PEA_E_INVALID (it is this node's own address; the descriptor is of another kind) |
- * PEA_E_EXISTS (that address is dialled already, or connected) | PEA_E_LIMIT (named in `why`) | PEA_E_STATE (shut
- * down) | PEA_E_SYS | PEA_E_NOMEM | PEA_E_FORKED */
+/* Dials a literal address (addr.h), or "host.example:9000": its name is resolved without blocking (runtime.h), and its
+ * addresses are tried in turn. The connection is there at once, PEA_DIALING and without an address at first;
+ * connect_timeout_ms covers all of it, and what the last address said is the reason of a failure. NULL goes with a
+ * connected opts->fd. `opts` may be NULL, `id` may be NULL. If PEA_OK was returned, on_connect or on_connect_failed
+ * follows, never from inside this call. To give it up: pea_conn_close() or pea_conn_abort() of pea_node_find(), or
+ * pea_post_close().
+ * PEA_OK | PEA_E_FORMAT | PEA_E_INVALID (it is this node's own address; the descriptor is of another kind, or comes
+ * with a name) | PEA_E_EXISTS (that address, or name and port, is dialled already, or connected) | PEA_E_LIMIT (named
+ * in `why`) | PEA_E_STATE (shut down) | PEA_E_SYS | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *opts,
                                                 uint64_t *id, pea_error *why);
 

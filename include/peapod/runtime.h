@@ -4,6 +4,7 @@
 #ifndef PEAPOD_RUNTIME_H
 #define PEAPOD_RUNTIME_H
 
+#include "peapod/addr.h"
 #include "peapod/log.h"
 #include "peapod/msg.h"
 #include "peapod/policy.h"
@@ -40,20 +41,26 @@ typedef struct pea_runtime_opts {
     /* bytes that messages which have begun and not ended may hold, of all connections; above it those go that hold the
      * most. 0: 256 MiB */
     uint64_t partial_limit;
+    /* Finds the addresses of a name that a node dials, in pea_node_connect() and therefore without waiting: it starts
+     * what it needs, keeps the ticket, and has pea_post_resolved() called, at once or later. `host` is in lower case,
+     * with its last dot if it was dialled with one, and good during the call. On the loop's thread. NULL:
+     * getaddrinfo(3), on a thread that the first name starts */
+    void (*resolve)(void *arg, const char *host, uint16_t port, pea_ticket ticket);
+    void *resolve_arg;
 } pea_runtime_opts;
 
 #define PEA_WORKERS_MAX 256u
 
 #define PEA_RUNTIME(...) (&(pea_runtime_opts){.size = sizeof(pea_runtime_opts), __VA_ARGS__})
 #ifdef __cplusplus
-#define PEA_RUNTIME_INIT                                                                  \
-    {                                                                                     \
-        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0, 0 \
+#define PEA_RUNTIME_INIT                                                                                    \
+    {                                                                                                       \
+        sizeof(pea_runtime_opts), nullptr, 0, 0, nullptr, nullptr, pea_log_level(0), 0, 0, nullptr, nullptr \
     }
 #else
-#define PEA_RUNTIME_INIT                                                         \
-    {                                                                            \
-        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0, 0 \
+#define PEA_RUNTIME_INIT                                                                     \
+    {                                                                                        \
+        sizeof(pea_runtime_opts), NULL, 0, 0, NULL, NULL, (pea_log_level)0, 0, 0, NULL, NULL \
     }
 #endif
 
@@ -62,7 +69,8 @@ typedef struct pea_runtime_opts {
  * PEA_OK | PEA_E_INVALID with a sentence | PEA_E_NOMEM | PEA_E_SYS. On the loop's thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_runtime_new(pea_runtime **runtime, const pea_runtime_opts *opts, pea_error *why);
 
-/* Frees a runtime whose nodes are all freed.
+/* Frees a runtime whose nodes are all freed. If getaddrinfo(3) hangs just then it is not waited for: its thread frees
+ * what it has when it comes back.
  * PEA_OK | PEA_E_STATE: nodes are left, nothing was done | PEA_E_FORKED. NULL is allowed. On the loop's thread. */
 PEA_API pea_err pea_runtime_free(pea_runtime *runtime);
 
@@ -86,6 +94,14 @@ PEA_API uint64_t pea_runtime_memory(const pea_runtime *runtime);
  * PEA_OK: on its way (should the connection have ended by then, nothing happens) | PEA_E_STALE: no such runtime any
  * more | PEA_E_QUEUE_FULL | PEA_E_NOMEM | PEA_E_FORKED */
 PEA_API PEA_MUST_CHECK pea_err pea_post_resume(pea_ticket ticket, pea_err verdict);
+
+/* Answers the ticket of pea_runtime_opts.resolve: addresses in the order in which they are to be tried, or an error.
+ * They are copied; the first eight are used. A port of 0 stands for the one that was dialled. None at all is
+ * PEA_E_NOT_FOUND. An answer never fails for want of room.
+ * PEA_OK: on its way | PEA_E_STALE: nobody waits for it, because it was answered, the connection has ended or the
+ * runtime is gone | PEA_E_INVALID (err > 0, or an address of no family: the ticket can be answered still) |
+ * PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_post_resolved(pea_ticket ticket, const pea_addr *addrs, size_t n, pea_err err);
 
 /* As pea_conn_send_msg(): on_sent(arg, err) is called on the connection's thread exactly once if PEA_OK was returned,
  * with PEA_E_STALE where the connection is gone.

@@ -53,10 +53,18 @@ static void party_make(party *p, pea_mode mode, const char *cert, const char *ro
         fail_msg("%s", why.text);
 }
 
+/* Every name is b's. */
+static void to_loopback(void *arg, const char *host, uint16_t port, pea_ticket ticket)
+{
+    const pea_addr addr = {.family = PEA_ADDR_IPV4, .port = port, .u.ip = {127, 0, 0, 1}};
+    (void)arg, (void)host;
+    check_ok(pea_post_resolved(ticket, &addr, 1, PEA_OK));
+}
+
 /* Two nodes, which do not know each other yet. */
 static void open_pair(pea_mode mode, const char *cert_a, const char *cert_b, const char *roots)
 {
-    net_setup(&n, PEA_NATIVE);
+    net_setup_runtime(&n, PEA_NATIVE, PEA_RUNTIME(.resolve = to_loopback));
     party_make(&a, mode, cert_a, roots);
     party_make(&b, mode, cert_b, roots);
     net_node(&n.a, PEA_NODE(.chain = a.chain, .policy = pea_trust_policy(a.trust), .linger_ms = 500));
@@ -155,6 +163,32 @@ static void names_by_a_root(void **state)
     assert_non_null(strstr(n.a.reason.text, "wrong name: it is not for elsewhere.example"));
     check_err(n.b.reason.err, PEA_E_REJECTED);
     assert_string_equal(n.b.reason.text, "the peer's alert: bad_certificate (42)");
+    close_pair();
+}
+
+/* Who dials a host wants that host, unless he says another name, or none. */
+static void the_host_is_the_name(void **state)
+{
+    char text[64];
+    pea_error why;
+    (void)state;
+    open_pair(PEA_NATIVE, "client_chain", "server_chain", PEA_TEST_CERTS "/root.crt");
+    pea_trust_ask(a.trust, vouched, NULL);
+    pea_trust_ask(b.trust, vouched, NULL);
+    uint16_t port = pea_listener_addr(n.b.listener)->port;
+    (void)snprintf(text, sizeof text, "Server.Mesh.Example.:%u", port);
+    check_ok(pea_node_connect(n.a.node, text, NULL, NULL, &why));
+    net_wait(&n, n.a.connects == 1 && n.b.connects == 1);
+    check_peers();
+    (void)snprintf(text, sizeof text, "elsewhere.example:%u", port);
+    check_ok(pea_node_connect(n.a.node, text, PEA_DIAL(.again = true), NULL, &why));
+    net_wait(&n, n.a.failures == 1 && n.b.failures + n.b.disconnects == 1);
+    check_err(n.a.reason.err, PEA_E_REFUSED);
+    assert_non_null(strstr(n.a.reason.text, "wrong name: it is not for elsewhere.example"));
+    check_ok(pea_node_connect(n.a.node, text, PEA_DIAL(.name = "server.mesh.example", .again = true), NULL, &why));
+    net_wait(&n, n.a.connects == 2 && n.b.connects == 2);
+    check_ok(pea_node_connect(n.a.node, text, PEA_DIAL(.name = "", .again = true), NULL, &why));
+    net_wait(&n, n.a.connects == 3 && n.b.connects == 3);
     close_pair();
 }
 
@@ -286,10 +320,15 @@ static void set_version(const char *text)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_by_a_rule),       cmocka_unit_test(pinned_keys_talk),
-        cmocka_unit_test(names_by_a_root),       cmocka_unit_test(a_stranger_is_told_so),
-        cmocka_unit_test(a_client_that_refuses), cmocka_unit_test(a_stranger_of_a_foreign_mode),
-        cmocka_unit_test(a_cut_is_no_end),       cmocka_unit_test(a_revoked_peer_goes),
+        cmocka_unit_test(names_by_a_rule),
+        cmocka_unit_test(pinned_keys_talk),
+        cmocka_unit_test(names_by_a_root),
+        cmocka_unit_test(the_host_is_the_name),
+        cmocka_unit_test(a_stranger_is_told_so),
+        cmocka_unit_test(a_client_that_refuses),
+        cmocka_unit_test(a_stranger_of_a_foreign_mode),
+        cmocka_unit_test(a_cut_is_no_end),
+        cmocka_unit_test(a_revoked_peer_goes),
         cmocka_unit_test(the_log_says_once),
     };
     const char *text = argc > 1 ? argv[1] : "1.2";

@@ -58,6 +58,7 @@ typedef enum action {
     FORGIVE,
     RELOAD,
     TAKE,
+    RESOLVE,
     VANDALISE,
     ACTIONS
 } action;

@@ -19,13 +19,14 @@
 #include "peapod/tls.h"
 #include "peapod/trust.h"
 
-enum { PLACES = 32, PEOPLE = 12, LISTENERS = 3, IDS = 512, MESSAGE_MAX = 100000, TTL = 4 };
+enum { PLACES = 32, PEOPLE = 12, LISTENERS = 3, IDS = 512, TICKETS = 64, MESSAGE_MAX = 100000, TTL = 4 };
 enum { PLAIN, NOISE, TLS, KINDS };
 
 const char *const action_names[ACTIONS] = {
     "spawn",          "free",         "shut down", "listen",  "unlisten", "connect", "broadcast",
     "send to a peer", "close a peer", "each",      "ban",     "pause",    "measure", "offer",
-    "send",           "close",        "revoke",    "forgive", "reload",   "take",    "vandalise"};
+    "send",           "close",        "revoke",    "forgive", "reload",   "take",    "resolve",
+    "vandalise"};
 
 /* Somebody who may run a node: several may be the same person. */
 typedef struct person {
@@ -59,9 +60,10 @@ static struct {
     bool closing;
     /* Any thread: */
     atomic_ullong ids[IDS]; /* of connections that are or were */
-    pthread_mutex_t lock;   /* for the two below */
+    pthread_mutex_t lock;   /* for the three below */
     pea_addr addrs[PLACES * LISTENERS];
     unsigned drafts;
+    pea_ticket tickets[TICKETS]; /* of names that were dialled: answered or not */
 } town;
 
 static void must(pea_err err, const char *what, const pea_error *why)
@@ -509,6 +511,34 @@ static void unlisten(place *p)
     s->listener = NULL;
 }
 
+/* A ticket is answered by whoever meets it: once, twice, never, with what comes to mind. */
+static void answer(pea_ticket ticket)
+{
+    pea_addr addrs[4];
+    size_t n = 0, want = chance(5);
+    while (n < want && draw_address(KINDS, &addrs[n]))
+        n++;
+    (void)ALLOWED(pea_post_resolved(ticket, addrs, n, chance(8) == 0 ? PEA_E_SYS : PEA_OK), PEA_E_STALE);
+}
+
+static void on_name(void *arg, const char *host, uint16_t port, pea_ticket ticket)
+{
+    (void)arg, (void)host, (void)port;
+    pthread_mutex_lock(&town.lock);
+    town.tickets[chance(TICKETS)] = ticket;
+    pthread_mutex_unlock(&town.lock);
+    if (chance(4) == 0)
+        answer(ticket);
+}
+
+static void answer_any(void)
+{
+    pthread_mutex_lock(&town.lock);
+    pea_ticket ticket = town.tickets[chance(TICKETS)];
+    pthread_mutex_unlock(&town.lock);
+    answer(ticket);
+}
+
 static void dial(place *p)
 {
     pea_addr addr;
@@ -517,8 +547,11 @@ static void dial(place *p)
     unsigned kind = town.people[p->person].kind;
     if (!draw_address(chance(20) == 0 ? KINDS : kind, &addr))
         return;
+    pea_addr_format(&addr, text);
+    if (chance(4) == 0)
+        (void)snprintf(text, sizeof text, "place-%u.example:%u", (unsigned)chance(PLACES), 1 + (unsigned)chance(9));
     pea_err err = pea_node_connect(
-        p->node, pea_addr_format(&addr, text),
+        p->node, text,
         PEA_DIAL(.expect = chance(10) == 0 ? &town.people[chance(PEOPLE)].peer : NULL, .again = chance(2) == 0), &id,
         NULL);
     if (ALLOWED(err, PEA_E_INVALID, PEA_E_EXISTS, PEA_E_LIMIT, PEA_E_STATE, PEA_E_SYS)) {
@@ -739,6 +772,8 @@ void town_act_anywhere(action what)
         reload();
     else if (what == TAKE)
         take();
+    else if (what == RESOLVE)
+        answer_any();
     else if (what == SEND || what == CLOSE)
         post(what);
     else if (who->kind == PLAIN)
@@ -811,9 +846,10 @@ void town_open(struct ev_loop *loop, unsigned workers, const char *folder)
     (void)snprintf(town.folder, sizeof town.folder, "%s", folder);
     (void)snprintf(town.rules, sizeof town.rules, "%s/authorized_peers", folder);
     (void)snprintf(town.draft, sizeof town.draft, "%s/authorized_peers.new", folder);
-    must(pea_runtime_new(
-             &town.runtime,
-             PEA_RUNTIME(.loop = loop, .workers = workers, .memory_limit = 64u << 20, .mailbox_bytes = 1u << 20), &why),
+    must(pea_runtime_new(&town.runtime,
+                         PEA_RUNTIME(.loop = loop, .workers = workers, .memory_limit = 64u << 20,
+                                     .mailbox_bytes = 1u << 20, .resolve = on_name),
+                         &why),
          "pea_runtime_new", &why);
     must(pea_trust_new(&town.trust), "pea_trust_new", NULL);
     for (unsigned i = 0; i < PEOPLE; i++)

@@ -332,7 +332,7 @@ static void options_and_addresses_are_checked(void **state)
     net_node(&n->a, PEA_NODE(.name = "a"));
     check_err(pea_node_new(&node, n->runtime, PEA_NODE(.name = "no chain"), &why), PEA_E_INVALID);
     assert_non_null(strstr(why.text, "chain"));
-    check_err(pea_node_connect(n->a.node, "localhost:1", NULL, NULL, &why), PEA_E_FORMAT);
+    check_err(pea_node_connect(n->a.node, "local host:1", NULL, NULL, &why), PEA_E_FORMAT);
     check_err(pea_node_listen(n->a.node, "localhost:1", NULL, NULL, &why), PEA_E_FORMAT);
     check_err(pea_node_listen(n->a.node, "192.0.2.1:0", NULL, NULL, &why), PEA_E_SYS); /* TEST-NET: not ours */
     assert_int_not_equal(why.sys, 0);

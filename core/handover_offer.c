@@ -16,8 +16,10 @@
 struct pea__offer {
     pea_node *node;
     pea_addr addr;
-    ev_io door, talk; /* talk: with one successor at a time */
-    int fd;           /* its socket; -1: nobody is there */
+    ev_io door, talk;         /* talk: with one successor at a time */
+    ev_timer pause, patience; /* of the door, when descriptors or memory are exhausted; with who talks */
+    bool exhausted;           /* the last accept() found none */
+    int fd;                   /* the successor's socket; -1: nobody is there */
     void (*on_taken)(pea_node *node, void *arg);
     void *arg;
 };
@@ -40,6 +42,22 @@ static void unwatch(const pea__offer *o, ev_io *io)
         return;
     ev_ref(loop_of(o));
     ev_io_stop(loop_of(o), io);
+}
+
+/* Until it is stopped: what has come in a nested loop, where nothing may be done, comes again. */
+static void timer_start(const pea__offer *o, ev_timer *timer, double in)
+{
+    ev_timer_set(timer, in, in);
+    ev_timer_start(loop_of(o), timer);
+    ev_unref(loop_of(o));
+}
+
+static void timer_stop(const pea__offer *o, ev_timer *timer)
+{
+    if (!ev_is_active(timer))
+        return;
+    ev_ref(loop_of(o));
+    ev_timer_stop(loop_of(o), timer);
 }
 
 static void say(const pea__offer *o, pea_log_level level, const char *text)
@@ -94,6 +112,7 @@ static pea_err hand_out(const pea__offer *o, pea_error *why)
 static void turn_away(pea__offer *o)
 {
     unwatch(o, &o->talk);
+    timer_stop(o, &o->patience);
     close(o->fd);
     o->fd = -1;
     for (pea_listener *l = o->node->listeners; l != NULL; l = l->next)
@@ -111,6 +130,27 @@ static pea_err receive(pea__offer *o, pea_error *why)
     return err;
 }
 
+/* As a listener does: nobody is accepted until somebody may have given some back. */
+static void rest(pea__offer *o, int sys)
+{
+    char text[128];
+    if (!o->exhausted) { /* once, until somebody could be accepted again */
+        (void)snprintf(text, sizeof text, "hand-over: accept: %s: tried again every 100 ms", strerror(sys));
+        say(o, PEA_LOG_WARNING, text);
+    }
+    o->exhausted = true;
+    unwatch(o, &o->door);
+    timer_start(o, &o->pause, PEA__ACCEPT_PAUSE_S);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea__offer *o = timer->data;
+    (void)loop, (void)events;
+    timer_stop(o, timer);
+    watch(o, &o->door);
+}
+
 static void on_door(struct ev_loop *loop, ev_io *io, int events)
 {
     pea__offer *o = io->data;
@@ -125,11 +165,15 @@ static void on_door(struct ev_loop *loop, ev_io *io, int events)
         unwatch(o, &o->door);
         ev_io_set(&o->talk, o->fd, EV_READ);
         watch(o, &o->talk);
+        timer_start(o, &o->patience, PEA__HANDOVER_TALK_S);
+        o->exhausted = false;
         if (receive(o, &why) != PEA_OK) {
             (void)snprintf(text, sizeof text, "hand-over: %s", why.text);
             say(o, PEA_LOG_WARNING, text);
             turn_away(o);
         }
+    } else if (pea__exhausted(errno)) {
+        rest(o, errno);
     }
     pea__worker_leave(w);
 }
@@ -140,6 +184,8 @@ static void offer_free(pea__offer *o)
 {
     unwatch(o, &o->door);
     unwatch(o, &o->talk);
+    timer_stop(o, &o->pause);
+    timer_stop(o, &o->patience);
     close(o->door.fd);
     if (!pea__forked(o->node->runtime)) /* else it is the parent's */
         pea__listen_socket_unlink(&o->addr);
@@ -196,6 +242,19 @@ static void on_talk(struct ev_loop *loop, ev_io *io, int events)
         say(o, PEA_LOG_WARNING, "hand-over: the successor went without having taken the listeners");
         turn_away(o);
     }
+    pea__worker_leave(w);
+}
+
+/* It is there, and says nothing: others may be waiting behind it. */
+static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea__offer *o = timer->data;
+    pea__worker *w = &o->node->runtime->worker;
+    (void)loop, (void)events;
+    if (!pea__worker_enter(w))
+        return;
+    say(o, PEA_LOG_WARNING, "hand-over: the successor is silent, and is turned away");
+    turn_away(o);
     pea__worker_leave(w);
 }
 
@@ -270,7 +329,9 @@ pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pe
     *o = (pea__offer){.node = node, .addr = addr, .fd = -1, .on_taken = on_taken, .arg = arg};
     ev_io_init(&o->door, on_door, fd, EV_READ);
     ev_init(&o->talk, on_talk);
-    o->door.data = o->talk.data = o;
+    ev_init(&o->pause, on_pause_over);
+    ev_init(&o->patience, on_patience_over);
+    o->door.data = o->talk.data = o->pause.data = o->patience.data = o;
     node->offer = o;
     watch(o, &o->door);
     pea__worker_touch(&node->runtime->worker);

@@ -13,8 +13,9 @@
 
 #define PEA__HANDOVER_MAGIC "peapod handover 1\n"
 #define PEA__HANDOVER_MAGIC_BYTES 18u
-#define PEA__HANDOVER_MAX 250u /* sockets: Linux passes 253 at once */
-#define PEA__OWNS_FILE 1u      /* who listens removes the file of this Unix socket in the end */
+#define PEA__HANDOVER_MAX 250u  /* sockets: Linux passes 253 at once */
+#define PEA__HANDOVER_TALK_S 3. /* that a successor has to take: the next one waits for 5 by default */
+#define PEA__OWNS_FILE 1u       /* who listens removes the file of this Unix socket in the end */
 #define PEA__HANDOVER_TAKEN 'T'
 #define PEA__HANDOVER_GONE 'G'
 

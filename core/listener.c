@@ -18,12 +18,7 @@
 
 /* ---- Accepting ---- */
 
-static bool is_exhaustion(int sys)
-{
-    return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
-}
-
-/* Descriptors or memory are exhausted: accepting again at once would spin until somebody gives some back. */
+/* Descriptors or memory are exhausted: nobody is accepted until somebody may have given some back. */
 static void rest(pea_listener *l, int sys)
 {
     struct ev_loop *loop = l->node->runtime->worker.loop;
@@ -121,7 +116,7 @@ static bool accept_one(pea_listener *l)
     int fd = accept(l->fd, (struct sockaddr *)&from, &len);
 #endif
     if (fd < 0) {
-        if (is_exhaustion(errno))
+        if (pea__exhausted(errno))
             rest(l, errno);
         return errno == ECONNABORTED || errno == EINTR; /* that one is gone; there may be others */
     }

@@ -92,6 +92,11 @@ bool pea__would_block(int sys)
     return sys == EAGAIN;
 }
 
+bool pea__exhausted(int sys)
+{
+    return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
+}
+
 static int64_t clock_ms(clockid_t clock)
 {
     struct timespec t;

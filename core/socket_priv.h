@@ -26,6 +26,9 @@ int pea__socket_dialled(int fd);
 /* Whether this errno of recv() or send() only says "later". */
 bool pea__would_block(int sys);
 
+/* Whether this errno of accept() says that descriptors or memory are exhausted: accepting again at once would spin. */
+bool pea__exhausted(int sys);
+
 /* Milliseconds: monotonic, and since 1970. */
 int64_t pea__now_ms(void);
 int64_t pea__wall_ms(void);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -449,6 +450,70 @@ static void a_successor_that_fails_changes_nothing(void **state)
     successor_close(&s);
 }
 
+static void give_back(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop, (void)events;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, timer->data), 0);
+}
+
+static unsigned turns;
+
+static void on_check(struct ev_loop *loop, ev_check *check, int events)
+{
+    (void)loop, (void)check, (void)events;
+    turns++;
+}
+
+/* A successor waits at the door and there is no descriptor for it. The loop must rest in between. */
+static void a_door_without_descriptors(void **state)
+{
+    net *n = *state;
+    struct rlimit before, none;
+    ev_check check;
+    ev_timer later;
+    char byte;
+    check_ok(pea_handover_offer(n->b.node, path, NULL, NULL, NULL));
+    int fd = raw(false);
+    int lowest_free = dup(fd);
+    close(lowest_free);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)lowest_free;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    turns = 0;
+    ev_check_init(&check, on_check);
+    ev_check_start(n->loop, &check);
+    ev_timer_init(&later, give_back, 0.35, 0.);
+    later.data = &before;
+    ev_timer_start(n->loop, &later);
+    net_wait(n, recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1); /* it has its turn */
+    ev_check_stop(n->loop, &check);
+    assert_int_equal(n->warnings, 1); /* not one for each try */
+    assert_non_null(strstr(n->warning, "accept"));
+    assert_true(turns < 40); /* a loop that spins turns thousands of times in this while */
+    close(fd);
+}
+
+/* Somebody talks to the predecessor, and says nothing. */
+static void a_successor_that_is_silent(void **state)
+{
+    net *n = *state;
+    successor s;
+    unsigned taken = 0;
+    net_listen(&n->b);
+    n->b.listener = NULL;
+    check_ok(pea_handover_offer(n->b.node, path, on_taken, &taken, NULL));
+    int silent = raw(false);
+    successor_open(&s, n);
+    s.opts.timeout_ms = 15000;
+    successor_take(&s, n);
+    check_err(s.err, PEA_OK);
+    assert_int_equal(taken, 1);
+    assert_non_null(strstr(n->warning, "silent"));
+    successor_close(&s);
+    close(silent);
+}
+
 static void predecessors_that_are_none(void **state)
 {
     static const struct {
@@ -562,6 +627,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(what_is_not_wanted_is_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_listens_nowhere_goes_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_successor_that_fails_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_door_without_descriptors, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_successor_that_is_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(predecessors_that_are_none, setup, teardown),
         cmocka_unit_test_setup_teardown(a_predecessor_that_is_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(folders_and_paths, setup, teardown),

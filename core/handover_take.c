@@ -81,22 +81,31 @@ static pea_err receive_some(taking *t, size_t want, pea_error *why)
     return PEA_OK;
 }
 
-static pea_err receive(taking *t, pea_error *why)
+static pea_err receive_until(taking *t, size_t want, pea_error *why)
 {
-    static const uint8_t magic[] = PEA__HANDOVER_MAGIC;
-    size_t want = PEA__HANDOVER_MAGIC_BYTES + 1;
     pea_err err = PEA_OK;
     while (err == PEA_OK && t->got < want) {
         err = wait_for(t, why);
         if (err == PEA_OK)
             err = receive_some(t, want, why);
-        if (t->got == PEA__HANDOVER_MAGIC_BYTES + 1 && err == PEA_OK) {
-            want += t->m.bytes[PEA__HANDOVER_MAGIC_BYTES];
-            if (memcmp(t->m.bytes, magic, PEA__HANDOVER_MAGIC_BYTES) != 0)
-                err = pea__error(why, PEA_E_PROTO, "what answered is no predecessor, or of another version");
-        }
     }
-    if (err == PEA_OK && t->n_sockets != t->m.bytes[PEA__HANDOVER_MAGIC_BYTES])
+    return err;
+}
+
+static pea_err receive(taking *t, pea_error *why)
+{
+    static const uint8_t magic[] = PEA__HANDOVER_MAGIC;
+    pea_err err = receive_until(t, PEA__HANDOVER_MAGIC_BYTES + 1, why);
+    if (err != PEA_OK)
+        return err;
+    if (memcmp(t->m.bytes, magic, PEA__HANDOVER_MAGIC_BYTES) != 0)
+        return pea__error(why, PEA_E_PROTO, "what answered is no predecessor, or of another version");
+    unsigned n = t->m.bytes[PEA__HANDOVER_MAGIC_BYTES];
+    if (n > PEA__HANDOVER_MAX)
+        return pea__errorf(why, PEA_E_PROTO, "the predecessor says that it sends %u sockets: %u are the most", n,
+                           PEA__HANDOVER_MAX);
+    err = receive_until(t, PEA__HANDOVER_MAGIC_BYTES + 1 + n, why);
+    if (err == PEA_OK && t->n_sockets != n)
         err = pea__error(why, PEA_E_PROTO, "the predecessor sent another number of sockets than it said");
     return err;
 }

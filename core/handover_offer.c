@@ -13,6 +13,12 @@
 #include "peapod/handover.h"
 #include "socket_priv.h"
 
+#ifdef __linux__
+#define LAST_WORD_KEPT true /* what came before shutdown(SHUT_RD) can still be read */
+#else
+#define LAST_WORD_KEPT false /* what comes just before it is lost: whether the successor listens is not certain */
+#endif
+
 struct pea__offer {
     pea_node *node;
     pea_addr addr;
@@ -108,15 +114,21 @@ static pea_err hand_out(const pea__offer *o, pea_error *why)
     return pea__error_sys(why, sent < 0 ? errno : EMSGSIZE, "sendmsg");
 }
 
-/* The successor is gone, and whoever comes next may try. */
-static void turn_away(pea__offer *o)
+/* `certain`: that one does not listen. Else the listeners' files may be its own, and stay. */
+static void hang_up(pea__offer *o, bool certain)
 {
     unwatch(o, &o->talk);
     timer_stop(o, &o->patience);
     close(o->fd);
     o->fd = -1;
-    for (pea_listener *l = o->node->listeners; l != NULL; l = l->next)
+    for (pea_listener *l = o->node->listeners; l != NULL && certain; l = l->next)
         l->handed = false;
+}
+
+/* The successor is gone, and whoever comes next may try. */
+static void turn_away(pea__offer *o)
+{
+    hang_up(o, true);
     watch(o, &o->door);
 }
 
@@ -190,7 +202,7 @@ static void offer_free(pea__offer *o)
     if (!pea__forked(o->node->runtime)) /* else it is the parent's */
         pea__listen_socket_unlink(&o->addr);
     o->node->offer = NULL;
-    if (o->fd >= 0)
+    if (o->fd >= 0) /* the parent's too */
         close(o->fd);
     pea__free(o);
 }
@@ -223,8 +235,21 @@ static void complete(pea__offer *o)
     offer_free(o); /* before the successor hears of it: it may offer at the same path at once */
     (void)!send(fd, (const char[]){PEA__HANDOVER_GONE}, 1, MSG_NOSIGNAL);
     close(fd);
-    if (on_taken != NULL)
+    if (on_taken != NULL && !node->shutting_down && !node->freed)
         on_taken(node, arg);
+}
+
+/* Whether the successor has taken, though nobody had read that yet. If not, it cannot any more: what it says from now
+ * on fails, and so does its call. */
+static bool has_taken(const pea__offer *o)
+{
+    char said = 0;
+    ssize_t n = recv(o->fd, &said, 1, 0);
+    if (n < 0) {
+        (void)shutdown(o->fd, SHUT_RD);
+        n = recv(o->fd, &said, 1, 0);
+    }
+    return n == 1 && said == PEA__HANDOVER_TAKEN;
 }
 
 static void on_talk(struct ev_loop *loop, ev_io *io, int events)
@@ -253,8 +278,13 @@ static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop, (void)events;
     if (!pea__worker_enter(w))
         return;
-    say(o, PEA_LOG_WARNING, "hand-over: the successor is silent, and is turned away");
-    turn_away(o);
+    if (has_taken(o)) {
+        complete(o);
+    } else {
+        say(o, PEA_LOG_WARNING, "hand-over: the successor is silent, and is turned away");
+        hang_up(o, LAST_WORD_KEPT);
+        watch(o, &o->door);
+    }
     pea__worker_leave(w);
 }
 
@@ -340,6 +370,15 @@ pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pe
 
 void pea_handover_withdraw(pea_node *node)
 {
-    if (node->offer != NULL)
-        offer_free(node->offer);
+    pea__offer *o = node->offer;
+    if (o == NULL)
+        return;
+    if (o->fd < 0 || pea__forked(node->runtime)) { /* a talk is the parent's */
+        offer_free(o);
+    } else if (has_taken(o)) {
+        complete(o);
+    } else {
+        hang_up(o, LAST_WORD_KEPT);
+        offer_free(o);
+    }
 }

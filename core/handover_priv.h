@@ -2,7 +2,7 @@
 /* What predecessor and successor of a hand-over say to each other, over a Unix stream socket:
  *   predecessor  one message: PEA__HANDOVER_MAGIC, the number of sockets, a byte for each (PEA__OWNS_FILE or 0); with
  *                it the sockets, in the same order (SCM_RIGHTS)
- *   successor    PEA__HANDOVER_TAKEN, once it listens on them; or it goes
+ *   successor    PEA__HANDOVER_TAKEN, once it listens on those that it wants; or it goes
  *   predecessor  PEA__HANDOVER_GONE, once it listens on them no more and the offer's file is gone */
 #ifndef PEAPOD_HANDOVER_PRIV_H
 #define PEAPOD_HANDOVER_PRIV_H
@@ -15,7 +15,7 @@
 #define PEA__HANDOVER_MAGIC_BYTES 18u
 #define PEA__HANDOVER_MAX 250u  /* sockets: Linux passes 253 at once */
 #define PEA__HANDOVER_TALK_S 3. /* that a successor has to take: the next one waits for 5 by default */
-#define PEA__OWNS_FILE 1u       /* who listens removes the file of this Unix socket in the end */
+#define PEA__OWNS_FILE 1u /* who has taken this Unix socket removes its file: in the end, or at once if unwanted */
 #define PEA__HANDOVER_TAKEN 'T'
 #define PEA__HANDOVER_GONE 'G'
 

@@ -112,26 +112,51 @@ static pea_err receive(taking *t, pea_error *why)
 
 /* ---- Listening ---- */
 
+static pea_err bound_to(int fd, pea_addr *addr, pea_error *why)
+{
+    struct sockaddr_storage at;
+    socklen_t len = sizeof at;
+    memset(&at, 0, sizeof at);
+    if (getsockname(fd, (struct sockaddr *)&at, &len) != 0)
+        return pea__error_sys(why, errno, "getsockname");
+    pea__addr_from_socket(addr, &at, len);
+    return PEA_OK;
+}
+
 static pea_err adopt(taking *t, unsigned i, pea_listener **listener, pea_error *why)
 {
     pea_listen_opts o = PEA_LISTEN_INIT;
-    struct sockaddr_storage at;
-    socklen_t len = sizeof at;
     pea_addr addr;
     *listener = NULL;
-    memset(&at, 0, sizeof at);
-    if (getsockname(t->sockets[i], (struct sockaddr *)&at, &len) != 0)
-        return pea__error_sys(why, errno, "getsockname");
-    pea__addr_from_socket(&addr, &at, len);
+    pea_err err = bound_to(t->sockets[i], &addr, why);
+    if (err != PEA_OK)
+        return err;
     if (t->opts.choose != NULL && !t->opts.choose(t->opts.arg, &addr, &o))
         return PEA_OK;
     o.fd = fcntl(t->sockets[i], F_DUPFD_CLOEXEC, 3); /* never 0, which would mean none */
     if (o.fd < 0)
         return pea__error_sys(why, errno, "fcntl");
-    pea_err err = pea_node_listen(t->node, NULL, &o, listener, why);
+    err = pea_node_listen(t->node, NULL, &o, listener, why);
     if (err != PEA_OK)
         close(o.fd);
     return err;
+}
+
+static pea_err say_taken(const taking *t, pea_error *why)
+{
+    if (send(t->fd, (const char[]){PEA__HANDOVER_TAKEN}, 1, MSG_NOSIGNAL) == 1)
+        return PEA_OK;
+    if (errno == EPIPE || errno == ECONNRESET)
+        return pea__error(why, PEA_E_NOT_FOUND, "the predecessor took its offer back");
+    return pea__error_sys(why, errno, "the predecessor");
+}
+
+/* Of a Unix socket that is ours now, and on which nobody will listen. */
+static void remove_file(int fd)
+{
+    pea_addr addr;
+    if (bound_to(fd, &addr, NULL) == PEA_OK)
+        pea__listen_socket_unlink(&addr);
 }
 
 static pea_err listen_on_all(taking *t, pea_error *why)
@@ -141,13 +166,15 @@ static pea_err listen_on_all(taking *t, pea_error *why)
     unsigned n = 0;
     for (; n < t->n_sockets && err == PEA_OK; n++)
         err = adopt(t, n, &listeners[n], why);
-    if (err == PEA_OK && send(t->fd, (const char[]){PEA__HANDOVER_TAKEN}, 1, MSG_NOSIGNAL) != 1)
-        err = pea__error_sys(why, errno, "the predecessor");
+    if (err == PEA_OK)
+        err = say_taken(t, why);
     for (unsigned i = 0; i < n; i++) {
-        if (listeners[i] == NULL) /* not wanted; or the one that failed */
-            continue;
-        listeners[i]->bound_here = err == PEA_OK && t->m.bytes[PEA__HANDOVER_MAGIC_BYTES + 1 + i] == PEA__OWNS_FILE;
-        if (err != PEA_OK)
+        bool owns_file = err == PEA_OK && t->m.bytes[PEA__HANDOVER_MAGIC_BYTES + 1 + i] == PEA__OWNS_FILE;
+        if (listeners[i] != NULL) /* else it is not wanted; or the one that failed */
+            listeners[i]->bound_here = owns_file;
+        else if (owns_file)
+            remove_file(t->sockets[i]);
+        if (listeners[i] != NULL && err != PEA_OK)
             pea_node_unlisten(t->node, listeners[i]);
     }
     return err;

@@ -258,7 +258,8 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
         ev_timer_stop(loop, &listener->pause);
         close(listener->fd);
         listener->fd = -1;
-        if (listener->bound_here && !pea__forked(node->runtime)) /* else it is somebody else's, or the parent's */
+        /* Else it is somebody else's: who bound it, a successor that may be about to listen, the parent. */
+        if (listener->bound_here && !listener->handed && !pea__forked(node->runtime))
             pea__listen_socket_unlink(&listener->addr);
         if (!listener->accepting)
             listener_free(listener);

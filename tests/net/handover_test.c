@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +314,28 @@ static void successor_take(successor *s, net *n)
     assert_int_equal(pthread_join(s->thread, NULL), 0);
 }
 
+/* A stream socket at the offer's path: of a client, or one that listens. */
+static int raw(bool listens)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listens)
+        assert_true(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 4) == 0);
+    else
+        assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
+/* A successor without the library, to which the sockets have been handed out; it has read nothing yet. */
+static int talk(net *n)
+{
+    char byte;
+    int fd = raw(false);
+    net_wait(n, recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1);
+    return fd;
+}
+
 static uint32_t listeners_of(const pea_node *node)
 {
     pea_counts counts;
@@ -340,6 +363,12 @@ static int teardown(void **state)
 static void on_taken(pea_node *node, void *arg)
 {
     assert_int_equal(listeners_of(node), 0);
+    (*(unsigned *)arg)++;
+}
+
+static void count_taken(pea_node *node, void *arg)
+{
+    (void)node;
     (*(unsigned *)arg)++;
 }
 
@@ -391,7 +420,168 @@ static void what_is_not_wanted_is_closed(void **state)
     check_err(s.err, PEA_OK);
     assert_int_equal(listeners_of(s.node), 1);
     successor_close(&s);
-    assert_int_equal(unlink(file + 5), 0); /* nobody's: nobody wanted it */
+    assert_int_equal(access(file + 5, F_OK), -1); /* nobody wanted it */
+}
+
+/* Listens after the sockets were handed out: the successor has no part in that. */
+static void a_listener_that_comes_too_late(void **state)
+{
+    net *n = *state;
+    unsigned taken = 0;
+    net_listen(&n->b);
+    check_ok(pea_handover_offer(n->b.node, path, count_taken, &taken, NULL));
+    int fd = talk(n);
+    net_listen(&n->b); /* another */
+    assert_int_equal(send(fd, "T", 1, 0), 1);
+    net_wait(n, taken == 1);
+    assert_int_equal(listeners_of(n->b.node), 1);
+    net_meet(n);
+    check_ok(pea_handover_offer(n->b.node, path, count_taken, &taken, NULL)); /* it may be handed over as well */
+    close(fd);
+}
+
+/* ---- An end while the sockets are handed out ---- */
+
+enum { WITHDRAW, SHUT_DOWN, FREE };
+
+static void end(net *n, int how)
+{
+    if (how == WITHDRAW)
+        pea_handover_withdraw(n->b.node);
+    else if (how == SHUT_DOWN)
+        check_ok(pea_node_shutdown(n->b.node, 0, NULL, NULL));
+    else
+        pea_node_free(n->b.node);
+}
+
+/* b listens at a Unix socket and offers; its sockets are handed out. Returns the successor's end of the talk. */
+static int hand_out(net *n, const char *file, unsigned *taken, pea_listener **listener)
+{
+    check_ok(pea_node_listen(n->b.node, file, NULL, listener, NULL));
+    check_ok(pea_handover_offer(n->b.node, path, count_taken, taken, NULL));
+    return talk(n);
+}
+
+/* What the predecessor said last before it went. */
+static char last_said(int fd)
+{
+    char said = 0;
+    while (recv(fd, &said, 1, 0) == 1)
+        continue;
+    return said;
+}
+
+/* The successor has said that it listens, and nobody has read it: the sockets and their files are its own. */
+static void an_end_after_the_successor_took(void **state)
+{
+    net *n = *state;
+    char file[128];
+    (void)snprintf(file, sizeof file, "unix:%s/service", folder);
+    for (int how = WITHDRAW; how <= FREE; how++) {
+        unsigned taken = 0;
+        int fd = hand_out(n, file, &taken, NULL);
+        assert_int_equal(send(fd, "T", 1, 0), 1);
+        end(n, how);
+        assert_int_equal(taken, how == WITHDRAW);
+        assert_int_equal(unlink(file + 5), 0);
+        assert_int_equal(last_said(fd), 'G');
+        if (how != FREE)
+            assert_int_equal(listeners_of(n->b.node), 0);
+        close(fd);
+        if (how == SHUT_DOWN) {
+            pea_node_free(n->b.node);
+            net_node(&n->b, PEA_NODE(.name = "b"));
+        }
+    }
+    n->b.node = NULL;
+}
+
+/* It has yet to say so: it cannot any more. Where that is certain, the file is not left behind. */
+static void an_end_before_the_successor_takes(void **state)
+{
+    net *n = *state;
+    char file[128];
+    (void)snprintf(file, sizeof file, "unix:%s/service", folder);
+    for (int how = WITHDRAW; how <= FREE; how++) {
+        unsigned taken = 0;
+        pea_listener *listener;
+        int fd = hand_out(n, file, &taken, &listener);
+        end(n, how);
+        assert_int_equal(send(fd, "T", 1, MSG_NOSIGNAL), -1);
+        assert_int_equal(taken, 0);
+        if (how == WITHDRAW) {
+            assert_int_equal(listeners_of(n->b.node), 1);
+            pea_node_unlisten(n->b.node, listener);
+        }
+#ifdef __linux__
+        assert_int_equal(access(file + 5, F_OK), -1);
+#else
+        (void)unlink(file + 5);
+#endif
+        close(fd);
+        if (how == SHUT_DOWN) {
+            pea_node_free(n->b.node);
+            net_node(&n->b, PEA_NODE(.name = "b"));
+        }
+    }
+    n->b.node = NULL;
+}
+
+typedef struct gate {
+    atomic_bool reached, open;
+} gate;
+
+/* The successor hears of it as of an offer that there is not. */
+static bool wait_for_the_end(void *arg, const pea_addr *addr, pea_listen_opts *opts)
+{
+    gate *g = arg;
+    (void)addr, (void)opts;
+    g->reached = true;
+    while (!g->open)
+        (void)sched_yield();
+    return true;
+}
+
+static void a_successor_that_comes_too_late(void **state)
+{
+    net *n = *state;
+    successor s;
+    gate g = {.reached = false};
+    unsigned taken = 0;
+    net_listen(&n->b);
+    check_ok(pea_handover_offer(n->b.node, path, count_taken, &taken, NULL));
+    successor_open(&s, n);
+    s.opts.choose = wait_for_the_end;
+    s.opts.arg = &g;
+    assert_int_equal(pthread_create(&s.thread, NULL, take, &s), 0);
+    net_clock_start(n);
+    while (!g.reached)
+        net_poll(n);
+    net_clock_stop(n);
+    pea_handover_withdraw(n->b.node);
+    g.open = true;
+    assert_int_equal(pthread_join(s.thread, NULL), 0);
+    check_err(s.err, PEA_E_NOT_FOUND);
+    assert_int_equal(listeners_of(s.node), 0);
+    assert_int_equal(taken, 0);
+    successor_close(&s);
+    net_meet(n); /* it is served as before */
+}
+
+/* The predecessor listens no more on what it has handed out: the file is left to who may be about to take it. */
+static void unlistened_while_handed_out(void **state)
+{
+    net *n = *state;
+    char file[128];
+    unsigned taken = 0;
+    pea_listener *listener;
+    (void)snprintf(file, sizeof file, "unix:%s/service", folder);
+    int fd = hand_out(n, file, &taken, &listener);
+    pea_node_unlisten(n->b.node, listener);
+    assert_int_equal(unlink(file + 5), 0);
+    assert_int_equal(send(fd, "T", 1, 0), 1);
+    net_wait(n, taken == 1);
+    close(fd);
 }
 
 static void whoever_listens_nowhere_goes_too(void **state)
@@ -409,19 +599,6 @@ static void whoever_listens_nowhere_goes_too(void **state)
 
 /* ---- What goes wrong ---- */
 
-/* A stream socket at the offer's path: of a client, or one that listens. */
-static int raw(bool listens)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listens)
-        assert_true(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 4) == 0);
-    else
-        assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
-    return fd;
-}
-
 static void a_successor_that_fails_changes_nothing(void **state)
 {
     net *n = *state;
@@ -434,10 +611,7 @@ static void a_successor_that_fails_changes_nothing(void **state)
     for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
         int fd = raw(false);
         assert_int_equal(send(fd, said[i], strlen(said[i]), 0), (ssize_t)strlen(said[i]));
-        net_clock_start(n);
-        while (recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) != 1) /* the sockets are on their way */
-            net_turn(n, "the offer", __FILE__, __LINE__);
-        net_clock_stop(n);
+        net_wait(n, recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1); /* the sockets are on their way */
         close(fd);
     }
     net_meet(n); /* it is served as before */
@@ -628,6 +802,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(nobody_is_refused),
         cmocka_unit_test_setup_teardown(listeners_change_hands, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_wanted_is_closed, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_listener_that_comes_too_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_end_after_the_successor_took, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_end_before_the_successor_takes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_successor_that_comes_too_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(unlistened_while_handed_out, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_listens_nowhere_goes_too, setup, teardown),
         cmocka_unit_test_setup_teardown(a_successor_that_fails_changes_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_door_without_descriptors, setup, teardown),

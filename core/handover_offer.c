@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "err_priv.h"
@@ -198,9 +197,9 @@ static void offer_free(pea__offer *o)
     unwatch(o, &o->talk);
     timer_stop(o, &o->pause);
     timer_stop(o, &o->patience);
-    close(o->door.fd);
     if (!pea__forked(o->node->runtime)) /* else it is the parent's */
         pea__listen_socket_unlink(&o->addr);
+    close(o->door.fd); /* after the file: one that nobody listens at may be another's by now */
     o->node->offer = NULL;
     if (o->fd >= 0) /* the parent's too */
         close(o->fd);
@@ -290,50 +289,6 @@ static void on_patience_over(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* ---- The calls ---- */
 
-static int bind_at(const pea_addr *addr)
-{
-    struct sockaddr_storage at;
-    socklen_t len = pea__addr_to_socket(addr, &at);
-    int fd = socket(AF_UNIX, PEA__STREAM, 0);
-    if (fd < 0)
-        return -1;
-    if (bind(fd, (const struct sockaddr *)&at, len) == 0 && chmod(addr->u.path, 0600) == 0 && listen(fd, 16) == 0)
-        return fd;
-    int sys = errno;
-    close(fd);
-    errno = sys;
-    return -1;
-}
-
-/* Whether the file at this address was left by a process that is gone. */
-static bool is_stale(const pea_addr *addr)
-{
-    int fd, result;
-    if (pea__socket_dial(addr, &fd, &result, NULL) != PEA_OK)
-        return false;
-    close(fd);
-    return result == ECONNREFUSED;
-}
-
-static pea_err open_door(const pea_addr *addr, int *fd, pea_error *why)
-{
-    *fd = bind_at(addr);
-    if (*fd < 0 && errno == EADDRINUSE) {
-        if (!is_stale(addr))
-            return pea__errorf(why, PEA_E_EXISTS, "%s: another process offers there, or it is no socket", addr->u.path);
-        pea__listen_socket_unlink(addr);
-        *fd = bind_at(addr);
-    }
-    if (*fd < 0)
-        return pea__error_sys(why, errno, addr->u.path);
-    pea_err err = pea__socket_ready(*fd, addr, why);
-    if (err != PEA_OK) {
-        close(*fd);
-        pea__listen_socket_unlink(addr);
-    }
-    return err;
-}
-
 pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pea_node *node, void *arg), void *arg,
                            pea_error *why)
 {
@@ -351,7 +306,7 @@ pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pe
     pea__offer *o = pea__alloc(sizeof *o);
     if (o == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    err = open_door(&addr, &fd, why);
+    err = pea__handover_open_door(&addr, &fd, why);
     if (err != PEA_OK) {
         pea__free(o);
         return err;

@@ -33,4 +33,8 @@ PEA_MUST_CHECK pea_err pea__handover_addr(const char *path, pea_addr *addr, pea_
  * PEA_E_PERMISSION */
 PEA_MUST_CHECK pea_err pea__handover_same_user(int fd, pea_error *why);
 
+/* A socket that listens at this address; a file that somebody left there who is gone is replaced. Waits for at most a
+ * second for who else does so in the same folder. PEA_OK | PEA_E_EXISTS (somebody listens there) | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__handover_open_door(const pea_addr *addr, int *fd, pea_error *why);
+
 #endif

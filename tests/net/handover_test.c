@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -314,16 +315,32 @@ static void successor_take(successor *s, net *n)
     assert_int_equal(pthread_join(s->thread, NULL), 0);
 }
 
-/* A stream socket at the offer's path: of a client, or one that listens. */
+/* Stream sockets at the offer's path: bound only, one that listens, a client's. */
+static int raw_open(struct sockaddr_un *at)
+{
+    *at = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)snprintf(at->sun_path, sizeof at->sun_path, "%s", path);
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static int raw_bound(void)
+{
+    struct sockaddr_un at;
+    int fd = raw_open(&at);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
 static int raw(bool listens)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    (void)snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (listens)
-        assert_true(bind(fd, (struct sockaddr *)&at, sizeof at) == 0 && listen(fd, 4) == 0);
-    else
-        assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    struct sockaddr_un at;
+    if (listens) {
+        int door = raw_bound();
+        assert_int_equal(listen(door, 4), 0);
+        return door;
+    }
+    int fd = raw_open(&at);
+    assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof at), 0);
     return fd;
 }
 
@@ -777,6 +794,23 @@ static void one_offer_at_a_time(void **state)
     net_poll(n);
 }
 
+/* Another process has bound its socket and does not listen yet: that looks like a stale file, and is none. */
+static void an_offer_that_is_about_to_be(void **state)
+{
+    net *n = *state;
+    pea_error why;
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(lock, LOCK_EX), 0);
+    int fd = raw_bound();
+    check_err(pea_handover_offer(n->b.node, path, NULL, NULL, &why), PEA_E_EXISTS);
+    assert_non_null(strstr(why.text, "lock"));
+    assert_int_equal(listen(fd, 4), 0);
+    close(lock);
+    check_err(pea_handover_offer(n->b.node, path, NULL, NULL, &why), PEA_E_EXISTS);
+    close(fd); /* it is gone, and has left the file */
+    check_ok(pea_handover_offer(n->b.node, path, NULL, NULL, &why));
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -815,6 +849,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_predecessor_that_is_silent, setup, teardown),
         cmocka_unit_test_setup_teardown(folders_and_paths, setup, teardown),
         cmocka_unit_test_setup_teardown(one_offer_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_offer_that_is_about_to_be, setup, teardown),
     };
     return cmocka_run_group_tests_name("handover", tests, make_folder, remove_folder);
 }

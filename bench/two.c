@@ -89,3 +89,12 @@ double two_now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
+
+double two_cpu(int of_sender)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(of_sender ? sender : 0, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        two_fail("the CPU time of a process");
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}

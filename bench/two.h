@@ -27,8 +27,11 @@ void two_end(void);
 /* Seconds of a monotonic clock. */
 double two_now(void);
 
+/* Seconds of CPU time, user and system, that the sender (or else the receiver) has used. Called by the receiver. */
+double two_cpu(int of_sender);
+
 /* Prints why, and exits with 1. */
-void two_fail(const char *what);
+_Noreturn void two_fail(const char *what);
 
 /* Reads a decimal number from 1 to `max`; exits with 2 and names it if it is none. */
 double two_number(const char *text, const char *what, double max);

@@ -159,7 +159,6 @@ static void prepare(int sender)
         X509_STORE_add_cert(SSL_CTX_get_cert_store(context), own.cert) != 1)
         two_fail("SSL_CTX");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-    SSL_CTX_set_read_ahead(context, 1);
     contexts[sender] = context;
 }
 #endif

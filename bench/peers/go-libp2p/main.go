@@ -63,15 +63,18 @@ func sendOneway(n *node, where string, size, connections int) error {
 	return <-done
 }
 
-// answer echoes each message at once; the first one from it says that it is there.
-func answer(on io.ReadWriter, size int, first bool) error {
+// answer echoes each message at once, and tells how many. If first, a message from it says that it is there.
+func answer(on io.ReadWriter, size int, first bool, answered func(int)) error {
 	out, payload := newWriter(on), make([]byte, size)
 	if first {
 		if err := errors.Join(out.message(payload), out.Flush()); err != nil {
 			return err
 		}
 	}
-	return read(on, size, func(message []byte) { _ = out.message(message) }, func(int) { _ = out.Flush() })
+	return read(on, size, func(message []byte) { _ = out.message(message) }, func(messages int) {
+		_ = out.Flush()
+		answered(messages)
+	})
 }
 
 func sendBySchedule(to io.Writer, size int, rate float64) error {
@@ -163,7 +166,7 @@ func send(workload string, args []string) error {
 		return err
 	}
 	if workload == "pingpong" {
-		return answer(stream, first, true)
+		return answer(stream, first, true, func(int) {})
 	}
 	return sendBySchedule(stream, first, number(args, 1))
 }
@@ -277,10 +280,7 @@ func (r *receiver) openloop(seconds float64) error {
 }
 
 func (r *receiver) connect(seconds float64) error {
-	err := r.listen(func(s io.ReadWriter) error {
-		r.add(1)
-		return answer(s, r.size, false)
-	})
+	err := r.listen(func(s io.ReadWriter) error { return answer(s, r.size, false, r.add) })
 	if err == nil {
 		r.measure(seconds).print()
 	}
@@ -289,8 +289,8 @@ func (r *receiver) connect(seconds float64) error {
 
 func (r *receiver) idle(connections int) error {
 	err := r.listen(func(s io.ReadWriter) error {
-		err := answer(s, r.size, false)
-		r.add(1)
+		err := answer(s, r.size, false, func(int) {})
+		r.add(1) // once the stream has ended
 		return err
 	})
 	var kib [2]float64

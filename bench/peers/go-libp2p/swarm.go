@@ -84,7 +84,10 @@ func newNode() (*node, error) {
 
 // listen returns what dial wants. Each stream of each connection has handle called in a goroutine of its own.
 func (n *node) listen(handle func(io.ReadWriter)) (string, error) {
-	n.swarm.SetStreamHandler(func(s network.Stream) { handle(s) })
+	n.swarm.SetStreamHandler(func(s network.Stream) {
+		handle(s)
+		_ = s.Close()
+	})
 	if err := n.swarm.Listen(multiaddr.StringCast("/ip4/127.0.0.1/tcp/0")); err != nil {
 		return "", err
 	}

@@ -66,8 +66,12 @@ fn builder(security: Security) -> snow::Builder<'static> {
 }
 
 impl Peer {
+    pub async fn new(security: Security, size: usize, listens: bool, then: Then) -> Result<Self> {
+        Self::counting(security, size, listens, then, Default::default()).await
+    }
+
     /// `count` is shared by all nodes that are to be counted together.
-    pub async fn new(
+    pub async fn counting(
         security: Security,
         size: usize,
         listens: bool,

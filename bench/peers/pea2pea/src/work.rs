@@ -28,7 +28,7 @@ async fn listen(sender: &mut Sender, peer: &Peer) -> Result<()> {
 }
 
 async fn dial(security: Security, size: usize, then: Then, addr: SocketAddr) -> Result<Peer> {
-    let peer = Peer::new(security, size, false, then, Default::default()).await?;
+    let peer = Peer::new(security, size, false, then).await?;
     peer.node().connect(addr).await?;
     Ok(peer)
 }
@@ -73,7 +73,7 @@ pub async fn oneway(
         }
         return tasks.join_next().await.context("no connection")??;
     };
-    let peer = Peer::new(security, size, true, Then::Count, Default::default()).await?;
+    let peer = Peer::new(security, size, true, Then::Count).await?;
     listen(&mut sender, &peer).await?;
     two::measure(&sender, seconds, || peer.counted(), || ()).await?.print();
     Ok(())
@@ -88,7 +88,7 @@ pub async fn broadcast(
     seconds: f64,
 ) -> Result<()> {
     let Some(mut sender) = sender else {
-        let peer = Peer::new(security, size, false, Then::Count, Default::default()).await?;
+        let peer = Peer::new(security, size, false, Then::Count).await?;
         let mut addrs = Vec::new();
         for addr in two::hear()?.split(' ') {
             addrs.push(addr.parse()?);
@@ -100,7 +100,7 @@ pub async fn broadcast(
     let mut nodes = Vec::new();
     let mut addrs = Vec::new();
     for _ in 0..peers {
-        let peer = Peer::new(security, size, true, Then::Count, count.clone()).await?;
+        let peer = Peer::counting(security, size, true, Then::Count, count.clone()).await?;
         addrs.push(peer.listen().await?.to_string());
         nodes.push(peer);
     }
@@ -113,11 +113,11 @@ pub async fn pingpong(sender: Option<Sender>, security: Security, size: usize, s
     let Some(mut sender) = sender else {
         let addr = hear_addr()?;
         let peer = dial(security, size, Then::Answer, addr).await?;
-        peer.unicast(addr, peer.payload())?.await??; // the first ping's turn is the receiver's once it has this
+        peer.unicast(addr, peer.payload())?.await??; // says that it is there
         return pending().await; // until it is ended
     };
     let (tell, mut told) = unbounded_channel();
-    let peer = Peer::new(security, size, true, Then::Tell(tell), Default::default()).await?;
+    let peer = Peer::new(security, size, true, Then::Tell(tell)).await?;
     listen(&mut sender, &peer).await?;
     told.recv().await.context("no connection")?;
     let addr = *peer.node().connected_addrs().first().context("no connection")?;
@@ -175,7 +175,7 @@ pub async fn openloop(sender: Option<Sender>, security: Security, size: usize, r
         }
     };
     let (tell, mut told): (_, UnboundedReceiver<Seen>) = unbounded_channel();
-    let peer = Peer::new(security, size, true, Then::Tell(tell), Default::default()).await?;
+    let peer = Peer::new(security, size, true, Then::Tell(tell)).await?;
     listen(&mut sender, &peer).await?;
     let latencies = RefCell::new(Vec::new());
     let arrivals = async {
@@ -197,7 +197,7 @@ pub async fn connect(sender: Option<Sender>, security: Security, inflight: usize
         let mut tasks: JoinSet<Result<()>> = JoinSet::new();
         for _ in 0..inflight {
             let (tell, mut told) = unbounded_channel();
-            let peer = Peer::new(security, 1, false, Then::Tell(tell), Default::default()).await?;
+            let peer = Peer::new(security, 1, false, Then::Tell(tell)).await?;
             tasks.spawn(async move {
                 loop {
                     peer.node().connect(addr).await?;
@@ -209,7 +209,7 @@ pub async fn connect(sender: Option<Sender>, security: Security, inflight: usize
         }
         return tasks.join_next().await.context("no connection")??;
     };
-    let peer = Peer::new(security, 1, true, Then::Answer, Default::default()).await?;
+    let peer = Peer::new(security, 1, true, Then::Answer).await?;
     listen(&mut sender, &peer).await?;
     two::measure(&sender, seconds, || peer.counted(), || ()).await?.print();
     Ok(())
@@ -231,7 +231,7 @@ pub async fn idle(sender: Option<Sender>, security: Security, connections: usize
         }
         return Ok(());
     };
-    let peer = Peer::new(security, 1, true, Then::Count, Default::default()).await?;
+    let peer = Peer::new(security, 1, true, Then::Count).await?;
     listen(&mut sender, &peer).await?;
     let mut kib = Vec::new();
     for goal in [few, connections] {

@@ -15,6 +15,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 static int told[2];
 static pid_t sender;
@@ -59,6 +62,10 @@ int two_fork(void)
     if (sender < 0)
         two_fail("fork");
     (void)close(told[sender == 0 ? 1 : 0]);
+#ifdef __linux__
+    if (sender == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) /* whatever ends the receiver */
+        two_fail("prctl");
+#endif
     two_pin(sender == 0 ? TWO_SENDER_CPU : TWO_RECEIVER_CPU);
     return sender == 0;
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,7 @@ func start() (*sender, error) {
 	child := exec.Command(self, os.Args[1:]...)
 	child.Env = append(os.Environ(), roleName+"=sender")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // whatever ends the receiver
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use nix::unistd::Pid;
@@ -58,6 +60,7 @@ fn pin(cpu: usize) {
 /// None in the sender. Before any thread is made: each inherits the core.
 pub fn start() -> Result<Option<Sender>> {
     if env::var_os(ROLE).is_some() {
+        prctl::set_pdeathsig(Signal::SIGKILL)?; // whatever ends the receiver
         return Ok(None);
     }
     pin(SENDER_CPU);
@@ -81,7 +84,7 @@ pub fn now() -> f64 {
 /// Sleeps until that clock shows `when`.
 pub fn sleep_until(when: f64) {
     // Else each sleep is 50 us longer. Where it is refused, it is.
-    let _ = nix::sys::prctl::set_timerslack(1);
+    let _ = prctl::set_timerslack(1);
     let until = TimeSpec::from_duration(Duration::from_secs_f64(when));
     while now() < when {
         // A signal may end it early.

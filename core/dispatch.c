@@ -154,30 +154,6 @@ void pea__dispatch_touch(pea__dispatch *d, ev_async *wake)
 
 /* ---- Life ---- */
 
-static void close_pipe(const int fds[2])
-{
-    close(fds[0]);
-    close(fds[1]);
-}
-
-static pea_err open_pipe(int fds[2], pea_error *why)
-{
-#if defined(__linux__)
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
-        return pea__error_sys(why, errno, "pipe");
-#else
-    if (pipe(fds) != 0)
-        return pea__error_sys(why, errno, "pipe");
-    for (int i = 0; i < 2; i++)
-        if (fcntl(fds[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(fds[i], F_SETFD, FD_CLOEXEC) != 0) {
-            pea_err err = pea__error_sys(why, errno, "fcntl");
-            close_pipe(fds);
-            return err;
-        }
-#endif
-    return PEA_OK;
-}
-
 /* Only a backend that forgets by itself what is closed while it waits: poll(2) would meet the closed descriptor, or the
  * next one of that number, and libev would stop its watchers. */
 static struct ev_loop *open_loop(void)
@@ -188,24 +164,24 @@ static struct ev_loop *open_loop(void)
     return ev_loop_new(backends | EVFLAG_NOENV); /* how we wait is no business of the environment's */
 }
 
+pea_err pea__loop_open(struct ev_loop **loop, pea_error *why)
+{
+    *loop = open_loop();
+    return *loop != NULL ? PEA_OK : pea__error_sys(why, errno, "ev_loop_new");
+}
+
 pea_err pea__dispatch_new(pea__dispatch **dispatch, struct ev_loop **loop, pea_error *why)
 {
-    int fds[2] = {-1, -1}, spare[2];
+    int fds[2] = {-1, -1};
     pea__dispatch *d = pea__alloc(sizeof *d);
     if (d == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
-    pea_err err = open_pipe(fds, why);
+    pea_err err = pea__fds_open(fds, why);
     if (err != PEA_OK)
         goto out;
-    d->loop = open_loop();
-    if (d->loop == NULL) {
-        err = pea__error_sys(why, errno, "ev_loop_new");
-        goto out;
-    }
-    err = open_pipe(spare, why); /* libev will need as much for the mailbox, and aborts where there is none */
+    err = pea__loop_open(&d->loop, why);
     if (err != PEA_OK)
         goto out;
-    close_pipe(spare);
     d->event_fd = fds[0];
     d->event_in = fds[1];
     pthread_mutex_init(&d->lock, NULL); /* without attributes they cannot fail */
@@ -219,9 +195,7 @@ pea_err pea__dispatch_new(pea__dispatch **dispatch, struct ev_loop **loop, pea_e
     return PEA_OK;
 out:
     if (fds[0] >= 0)
-        close_pipe(fds);
-    if (d->loop != NULL)
-        ev_loop_destroy(d->loop);
+        pea__fds_close(fds);
     pea__free(d);
     return err;
 }

@@ -22,8 +22,8 @@ static inline uint32_t pea__get_be32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* Whether the window is open for a message of `len` bytes: then it has its place at the queue's back, and is put there at
- * once, by pea__message_put(). */
+/* Whether the window is open for a message of `len` bytes: then it has its place at the queue's back, and is put there
+ * at once, by pea__message_put(). */
 static inline bool pea__pipe_place(pea_pipe *p, size_t len, uint8_t **at)
 {
     if (len >= p->length4_end || len + 4 >= p->tx_room) /* a closed window has no room for nothing */

@@ -38,13 +38,14 @@ static int thread_create(pea__worker *w)
 
 static pea_err thread_start(pea_runtime *r, pea__worker *w, uint32_t index, pea_error *why)
 {
-    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
-    if (loop == NULL)
-        return pea__error(why, PEA_E_NOMEM, "no loop for a worker thread");
-    pea_err err = pea__worker_start(w, r, loop);
+    struct ev_loop *loop;
+    pea_err err = pea__loop_open(&loop, why);
+    if (err != PEA_OK)
+        return err;
+    err = pea__worker_start(w, r, loop, why);
     if (err != PEA_OK) {
         ev_loop_destroy(loop);
-        return pea__error(why, err, NULL);
+        return err;
     }
     w->index = index;
     ev_ref(loop); /* it has nobody else to keep it alive */

@@ -80,10 +80,10 @@ static pea_err start(pea_runtime *r, struct ev_loop *loop, uint32_t workers, pea
     pea_err err = loop == NULL ? pea__dispatch_new(&r->dispatch, &loop, why) : PEA_OK;
     if (err != PEA_OK)
         return err;
-    err = pea__worker_start(&r->worker, r, loop);
+    err = pea__worker_start(&r->worker, r, loop, why);
     if (err != PEA_OK) {
         pea__dispatch_free(r->dispatch);
-        return pea__error(why, err, NULL);
+        return err;
     }
     if (r->dispatch != NULL && (err = pea__dispatch_start(r->dispatch, why)) != PEA_OK) {
         pea__worker_stop(&r->worker);

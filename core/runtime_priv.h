@@ -70,7 +70,8 @@ typedef struct pea__worker {
     size_t post_bytes;
 } pea__worker;
 
-PEA_MUST_CHECK pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop);
+/* PEA_OK | PEA_E_NOMEM | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop, pea_error *why);
 void pea__worker_stop(pea__worker *w);
 
 /* The worker whose thread this is. */
@@ -161,6 +162,9 @@ void pea__sweep_run(pea__worker *w); /* the other half of it, on the threads */
 /* ---- dispatch.c: a loop of the runtime's own, a thread that waits for it, and a descriptor that tells ---- */
 
 typedef struct pea__dispatch pea__dispatch;
+
+/* A loop for a thread of ours. PEA_OK | PEA_E_SYS */
+PEA_MUST_CHECK pea_err pea__loop_open(struct ev_loop **loop, pea_error *why);
 
 /* A new loop, in which nobody waits yet. PEA_OK | PEA_E_NOMEM | PEA_E_SYS */
 PEA_MUST_CHECK pea_err pea__dispatch_new(pea__dispatch **dispatch, struct ev_loop **loop, pea_error *why);
@@ -295,7 +299,7 @@ struct pea_node {
     pea_node_opts limits; /* numbers and times only, defaults filled in; its pointers are NULL */
     pea_listener *listeners;
     pea__offer *offer;                /* of these to a successor; NULL: none */
-    pthread_mutex_t lock;             /* where there are threads: of the next five, and of what others read: listeners, bans */
+    pthread_mutex_t lock;             /* where there are threads: of the next five, of listeners and bans */
     pea_conn *conns;                  /* all of them, the newest first */
     pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
     pea_conn *by_addr;                /* those that have one */
@@ -492,7 +496,7 @@ struct pea_conn {
     pea_conn *fellow, **fellow_link;     /* of the pending ones that came to us; once READY of the same peer's */
     pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
-    pea__target *target;                    /* NULL: it was not dialled by name */
+    pea__target *target;                 /* NULL: it was not dialled by name */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Sockets and clocks, for whoever drives a pipe: with libev or without. Listening is listen_socket.c's business. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* pipe2() */
+#endif
 #include "socket_priv.h"
 
 #include <errno.h>
@@ -112,4 +115,28 @@ int64_t pea__now_ms(void)
 int64_t pea__wall_ms(void)
 {
     return clock_ms(CLOCK_REALTIME);
+}
+
+void pea__fds_close(const int fds[2])
+{
+    close(fds[0]);
+    close(fds[1]);
+}
+
+pea_err pea__fds_open(int fds[2], pea_error *why)
+{
+#if defined(__linux__)
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+        return pea__error_sys(why, errno, "pipe");
+#else
+    if (pipe(fds) != 0)
+        return pea__error_sys(why, errno, "pipe");
+    for (int i = 0; i < 2; i++)
+        if (fcntl(fds[i], F_SETFL, O_NONBLOCK) != 0 || fcntl(fds[i], F_SETFD, FD_CLOEXEC) != 0) {
+            pea_err err = pea__error_sys(why, errno, "fcntl");
+            pea__fds_close(fds);
+            return err;
+        }
+#endif
+    return PEA_OK;
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "err_priv.h"
 #include "runtime_priv.h"
 
 bool pea__worker_enter(pea__worker *w)
@@ -141,25 +142,31 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
     pea__worker_leave(w);
 }
 
-pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop)
+/* libev needs as many descriptors for the mailbox, and aborts where there are none. */
+static pea_err two_descriptors(pea_error *why)
 {
+    int fds[2];
+    pea_err err = pea__fds_open(fds, why);
+    if (err == PEA_OK)
+        pea__fds_close(fds);
+    return err;
+}
+
+pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *loop, pea_error *why)
+{
+    pea_err err = two_descriptors(why);
+    if (err != PEA_OK)
+        return err;
+    w->scratch = pea__realloc(NULL, PEA__HEADROOM_BYTES + PEA__SCRATCH_BYTES);
+    if (w->scratch == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
     w->runtime = runtime;
     w->fork_count = runtime->fork_count;
     w->loop = loop;
     w->round_end = &w->round;
     w->posts_end = &w->posts;
-    w->scratch = pea__realloc(NULL, PEA__HEADROOM_BYTES + PEA__SCRATCH_BYTES);
-    if (w->scratch == NULL)
-        return PEA_E_NOMEM;
-    if (pthread_mutex_init(&w->mail_lock, NULL) != 0) {
-        pea__free(w->scratch);
-        return PEA_E_NOMEM;
-    }
-    if (pthread_cond_init(&w->mail_came, NULL) != 0) {
-        pthread_mutex_destroy(&w->mail_lock);
-        pea__free(w->scratch);
-        return PEA_E_NOMEM;
-    }
+    (void)pthread_mutex_init(&w->mail_lock, NULL); /* without attributes they cannot fail */
+    (void)pthread_cond_init(&w->mail_came, NULL);
     ev_timer_init(&w->rounds, on_round, 0., 0.);
     ev_set_priority(&w->rounds, EV_MINPRI);
     w->rounds.data = w;

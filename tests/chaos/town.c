@@ -23,10 +23,9 @@ enum { PLACES = 32, PEOPLE = 12, LISTENERS = 3, IDS = 512, TICKETS = 64, MESSAGE
 enum { PLAIN, NOISE, TLS, KINDS };
 
 const char *const action_names[ACTIONS] = {
-    "spawn",          "free",         "shut down", "listen",  "unlisten", "connect", "broadcast",
-    "send to a peer", "close a peer", "each",      "ban",     "pause",    "measure", "offer",
-    "send",           "close",        "revoke",    "forgive", "reload",   "take",    "resolve",
-    "vandalise"};
+    "spawn",        "free",    "shut down", "listen", "unlisten", "connect",  "broadcast", "send to a peer",
+    "close a peer", "each",    "ban",       "pause",  "measure",  "offer",    "send",      "close",
+    "revoke",       "forgive", "reload",    "take",   "resolve",  "vandalise"};
 
 /* Somebody who may run a node: several may be the same person. */
 typedef struct person {

@@ -49,6 +49,7 @@ static bool callbacks_fit(const pea_node_opts *o)
     return o->on == NULL || o->on_size > 0;
 }
 
+/* After the defaults are filled in: some numbers must fit each other. */
 static pea_err check(const pea_node_opts *o, pea_error *why)
 {
     if (!callbacks_fit(o))
@@ -60,7 +61,7 @@ static pea_err check(const pea_node_opts *o, pea_error *why)
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (o->prefix_bits4 > 32 || o->prefix_bits6 > 128)
         return pea__error(why, PEA_E_INVALID, "prefix_bits4 is at most 32, prefix_bits6 at most 128");
-    if (o->max_pending != 0 && o->max_pending != PEA_UNLIMITED && o->reserved_pending >= o->max_pending)
+    if (o->max_pending != PEA_UNLIMITED && o->reserved_pending >= o->max_pending)
         return pea__error(why, PEA_E_INVALID, "reserved_pending leaves nobody else a place of max_pending");
     if (o->n_exempt > 0 && o->exempt == NULL)
         return pea__error(why, PEA_E_INVALID, "n_exempt is set, and exempt is not");
@@ -113,6 +114,7 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && pea__forked(runtime))
         err = pea__error(why, PEA_E_FORKED, NULL);
+    fill_in(&o);
     if (err == PEA_OK)
         err = check(&o, why);
     if (err != PEA_OK)
@@ -144,7 +146,6 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
         pea__free(name);
         return err;
     }
-    fill_in(&o);
     n->runtime = runtime;
     n->name = name;
     if (o.on != NULL)

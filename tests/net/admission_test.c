@@ -288,6 +288,9 @@ static void numbers_that_make_no_sense(void **state)
     check_err(
         pea_node_new(&node, n->runtime, PEA_NODE(.chain = n->chain, .max_pending = 3, .reserved_pending = 3), &why),
         PEA_E_INVALID);
+    /* the default of max_pending, 1,024, counts as well */
+    check_err(pea_node_new(&node, n->runtime, PEA_NODE(.chain = n->chain, .reserved_pending = 1024), &why),
+              PEA_E_INVALID);
     assert_string_equal(pea_refusal_name(PEA_REFUSED_BY_RATE), "prefix_rate");
     assert_string_equal(pea_refusal_name((pea_refusal)99), "?");
     net_node(&n->a, PEA_NODE(.name = "a"));

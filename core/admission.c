@@ -34,13 +34,15 @@ static void count_refusal(pea_node *node, pea_refusal reason)
     pea__tally_add(&node->tally[0], PEA__T_REFUSED + (unsigned)reason, 1);
 }
 
-/* A refusal that can be explained: counted, logged and told with the limit's name and value. */
+/* A refusal: counted, logged and told with the limit's name and value. */
 static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason, uint64_t value, pea_error *why)
 {
     char text[96], from[PEA_ADDR_TEXT_BYTES], line[256];
     count_refusal(node, reason);
     if (reason == PEA_REFUSED_BY_BAN)
         (void)snprintf(text, sizeof text, "its address is banned");
+    else if (reason == PEA_REFUSED_BY_ON_ACCEPT)
+        (void)snprintf(text, sizeof text, "on_accept said no");
     else
         (void)snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", reason_names[reason], value);
     if (pea__log_may(node->runtime, PEA_LOG_WARNING, PEA__LOG_REFUSED)) {
@@ -50,9 +52,9 @@ static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason
     return pea__error(why, PEA_E_LIMIT, text);
 }
 
-void pea__admission_refused(pea_node *node)
+void pea__admission_refused(pea_node *node, const pea_addr *remote)
 {
-    count_refusal(node, PEA_REFUSED_BY_ON_ACCEPT);
+    (void)refuse(node, remote, PEA_REFUSED_BY_ON_ACCEPT, 0, NULL);
 }
 
 /* ---- Bans ---- */

@@ -186,6 +186,7 @@ void pea__judge_run(pea__worker *w);
 
 typedef enum pea__log_kind {
     PEA__LOG_REFUSED, /* by admission */
+    PEA__LOG_LOST,    /* accepted, and then there was no memory, or no socket any more */
     PEA__LOG_ENDED,   /* a connection that was READY */
     PEA__LOG_FAILED,  /* one that never was */
     PEA__LOG_KINDS
@@ -332,7 +333,7 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most);
  * `why` names the limit and its value */
 PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin,
                                            pea_error *why);
-void pea__admission_refused(pea_node *node); /* by on_accept */
+void pea__admission_refused(pea_node *node, const pea_addr *remote); /* by on_accept */
 /* Pending no more. Both on the connection's own thread. */
 void pea__admission_ready(pea_node *node, const pea__origin *origin);
 void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready);

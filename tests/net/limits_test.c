@@ -130,6 +130,7 @@ static void refused_by_on_accept(void **state)
     n->b.accept = PEA_E_REFUSED;
     check_turned_away(n, net_raw_connect(&n->b));
     assert_int_equal(refused(&n->b), 1);
+    assert_non_null(strstr(n->warning, "on_accept said no: 127.0.0.1:"));
     assert_int_equal(n->b.accepts, 1);
     assert_int_equal(n->b.failures, 0); /* it never was a connection */
     pea_counts counts;

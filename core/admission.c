@@ -280,6 +280,16 @@ static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
     return n;
 }
 
+/* It could not be asked: it may be chosen again. Else nobody would make room before its deadline. */
+static void not_asked(pea_node *node, uint64_t id)
+{
+    pea__registry_lock(node);
+    for (pea_conn *c = node->pending; c != NULL; c = c->pending_next)
+        if (c->id == id)
+            c->makes_room = false;
+    pea__registry_unlock(node);
+}
+
 bool pea__admission_full(const pea_node *node)
 {
     return atomic_load(&node->counts.pending_in) >= inbound_pending_max(node);
@@ -289,13 +299,17 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most)
 {
     uint64_t ids[PEA__ACCEPTS_PER_EVENT];
     pea__registry_lock(node);
-    unsigned n = choose(node, most < PEA__ACCEPTS_PER_EVENT ? most : PEA__ACCEPTS_PER_EVENT, ids);
+    unsigned n = choose(node, most < PEA__ACCEPTS_PER_EVENT ? most : PEA__ACCEPTS_PER_EVENT, ids), asked = 0;
     pea__registry_unlock(node);
     for (unsigned i = 0; i < n; i++) {
+        if (!pea__conn_make_room(node->runtime, ids[i])) {
+            not_asked(node, ids[i]);
+            continue;
+        }
         count_refusal(node, PEA_REFUSED_BY_MAX_PENDING);
-        pea__conn_make_room(node->runtime, ids[i]);
+        asked++;
     }
-    return n;
+    return asked;
 }
 
 /* ---- Connections ---- */

@@ -143,9 +143,8 @@ pea__worker *pea__least_loaded(pea_runtime *runtime);
 /* Gives a new connection to its worker: from here on only that one's thread touches it. */
 void pea__conn_place(pea_conn *conn);
 
-/* Ends a connection, on its own thread, unless it is READY by then. Nothing happens where there is no memory: its
- * handshake has a deadline. */
-void pea__conn_make_room(pea_runtime *runtime, uint64_t id);
+/* Ends a connection, on its own thread, unless it is READY by then. False: there is no memory, and nothing happens. */
+bool pea__conn_make_room(pea_runtime *runtime, uint64_t id);
 
 /* It has been freed there. */
 void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel);
@@ -326,7 +325,7 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
 bool pea__admission_full(const pea_node *node);
 
 /* once the oldest pending connections of the busiest range have gone, which are asked to: at most so many. Returns how
- * many were; 0: those that were asked before have not all gone. */
+ * many were; 0: those that were asked before have not all gone, or there is no memory to ask. */
 unsigned pea__admission_make_room(pea_node *node, unsigned most);
 
 /* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,

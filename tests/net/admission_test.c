@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Limits by where connections come from, bans, places that are kept for our own dials, and who makes room. Limits over
  * all connections are in limits_test.c. Loopback is 127.0.0.0/8: whoever binds first comes from another address. */
+#include "support/faults.h"
 #include "support/net.h"
 
 #include <errno.h>
@@ -277,6 +278,35 @@ static void room_is_made_for_many(void **state)
     assert_null(n->b.node->pending);
 }
 
+/* Where there is no memory to ask who is to go, he is asked the next time. */
+static void who_could_not_be_asked(void **state)
+{
+    static net n;
+    static const uint8_t greeting[41] = {0xF1, 'p', 'e', 'a', 'p', 'o', 'd', 1, 1};
+    uint8_t byte;
+    pea_listener *listener;
+    pea_counts counts;
+    (void)state;
+    net_setup_runtime(&n, PEA_NATIVE, PEA_RUNTIME(.workers = 1));
+    check_ok(pea_node_new(&n.b.node, n.runtime, PEA_NODE(.chain = n.chain, .max_pending = 1), NULL));
+    check_ok(pea_node_listen(n.b.node, "127.0.0.1:0", NULL, &listener, NULL));
+    n.b.listener = listener;
+    int fd = from(&n, 1, 1);
+    net_raw_send(fd, greeting, sizeof greeting);
+    assert_int_equal(net_raw_recv(&n, fd, &byte, 1, NULL), 1); /* its thread has nothing more to do */
+    assert_true(pea__admission_full(n.b.node));
+    faults_arm(0);
+    assert_int_equal(pea__admission_make_room(n.b.node, 1), 0);
+    assert_true(faults_disarm());
+    assert_int_equal(pea__admission_make_room(n.b.node, 1), 1);
+    net_wait(&n, (pea_node_counts(n.b.node, &counts), counts.pending == 0));
+    check_refused(&n, PEA_REFUSED_BY_MAX_PENDING, 1);
+    close(fd);
+    pea_node_free(n.b.node);
+    n.b.node = NULL;
+    net_teardown(&n);
+}
+
 static void numbers_that_make_no_sense(void **state)
 {
     net *n = *state;
@@ -300,6 +330,7 @@ static void numbers_that_make_no_sense(void **state)
 
 int main(void)
 {
+    faults_install();
     const struct CMUnitTest tests[] = {
         entry(by_ip),
         entry(by_prefix),
@@ -310,6 +341,7 @@ int main(void)
         entry(places_for_dials),
         entry(the_busiest_makes_room),
         entry(room_is_made_for_many),
+        cmocka_unit_test(who_could_not_be_asked),
         entry(numbers_that_make_no_sense),
     };
     return cmocka_run_group_tests_name("admission", tests, NULL, NULL);

@@ -9,8 +9,6 @@
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#define BANS_MAX 4096u
-
 /* ---- Refusals ---- */
 
 static const char *const reason_names[] = {[PEA_REFUSED_BY_ON_ACCEPT] = "on_accept",
@@ -57,82 +55,9 @@ void pea__admission_refused(pea_node *node, const pea_addr *remote)
     (void)refuse(node, remote, PEA_REFUSED_BY_ON_ACCEPT, 0, NULL);
 }
 
-/* ---- Bans ---- */
-
-struct pea__ban {
-    struct pea__ban *next;
-    pea_prefix range;
-    int64_t until_ms; /* monotonic; INT64_MAX: for ever */
-};
-
-static bool same_range(const pea_prefix *a, const pea_prefix *b)
-{
-    return a->family == b->family && a->bits == b->bits && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
-}
-
-/* Whether an address is banned; bans that are over go by the way. */
-static bool banned(pea_node *node, const pea_addr *remote)
-{
-    if (node->bans == NULL)
-        return false;
-    int64_t now = pea__now_ms();
-    bool found = false;
-    for (pea__ban **at = &node->bans; *at != NULL;) {
-        pea__ban *ban = *at;
-        if (ban->until_ms <= now) {
-            *at = ban->next;
-            node->n_bans--;
-            pea__free(ban);
-            continue;
-        }
-        found = found || pea_prefix_has(&ban->range, remote);
-        at = &ban->next;
-    }
-    return found;
-}
-
-pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
-{
-    pea__ban *ban = node->bans;
-    if (range->family != PEA_ADDR_IPV4 && range->family != PEA_ADDR_IPV6)
-        return PEA_E_INVALID;
-    while (ban != NULL && !same_range(&ban->range, range))
-        ban = ban->next;
-    if (ban == NULL) {
-        if (node->n_bans == BANS_MAX)
-            return PEA_E_LIMIT;
-        ban = pea__alloc(sizeof *ban);
-        if (ban == NULL)
-            return PEA_E_NOMEM;
-        *ban = (pea__ban){.next = node->bans, .range = *range};
-        node->bans = ban;
-        node->n_bans++;
-    }
-    ban->until_ms = ms == PEA_NEVER ? INT64_MAX : pea__now_ms() + (int64_t)ms;
-    return PEA_OK;
-}
-
-pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
-{
-    for (pea__ban **at = &node->bans; *at != NULL; at = &(*at)->next) {
-        pea__ban *ban = *at;
-        if (!same_range(&ban->range, range))
-            continue;
-        *at = ban->next;
-        node->n_bans--;
-        pea__free(ban);
-        return PEA_OK;
-    }
-    return PEA_E_NOT_FOUND;
-}
-
 void pea__admission_free(pea_node *node)
 {
-    while (node->bans != NULL) {
-        pea__ban *ban = node->bans;
-        node->bans = ban->next;
-        pea__free(ban);
-    }
+    pea__bans_free(node);
     pea__prefix_table_free(node->prefixes);
     pea__free(node->exempt);
 }
@@ -320,7 +245,7 @@ pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound
     const pea_node_opts *limits = &node->limits;
     int64_t now = pea__now_ms();
     *origin = (pea__origin){.inbound = inbound};
-    if (banned(node, remote))
+    if (pea__banned(node, remote))
         return refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why);
     if (node->counts.connections >= limits->max_connections)
         return refuse(node, remote, PEA_REFUSED_BY_MAX_CONNECTIONS, limits->max_connections, why);

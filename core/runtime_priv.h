@@ -255,7 +255,7 @@ bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *a
 
 /* ---- node.c ---- */
 
-typedef struct pea__ban pea__ban;
+typedef struct pea__bans pea__bans;
 typedef struct pea__offer pea__offer;
 
 /* Where a connection came from, as admission counts it. */
@@ -298,8 +298,7 @@ struct pea_node {
     pea__prefix_table *prefixes; /* NULL: nothing is counted by range yet */
     pea_prefix *exempt;
     size_t n_exempt;
-    pea__ban *bans;
-    uint32_t n_bans;
+    pea__bans *bans; /* NULL: there never were any */
     pea__done *done;
     ev_timer deadline;
     atomic_bool shutting_down, overdue, freed;
@@ -317,6 +316,12 @@ void pea__node_notice(const pea_node *node, const pea_chain *chain);
 
 /* The codec of connections over `chain`: their own, else the node's; NULL in PEA_RECORDS. Not a new reference. */
 pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own);
+
+/* ---- bans.c ---- */
+
+/* Whether an address is banned now. */
+bool pea__banned(pea_node *node, const pea_addr *remote);
+void pea__bans_free(pea_node *node);
 
 /* ---- admission.c ---- */
 

@@ -200,6 +200,77 @@ static void bans(void **state)
     close(again);
 }
 
+static pea_prefix range_of(const char *text)
+{
+    pea_prefix range;
+    check_ok(pea_prefix_parse(&range, text, NULL));
+    return range;
+}
+
+/* The i-th /24 of 10.0.0.0/8, or half of it. */
+static pea_prefix network(unsigned i, uint8_t bits)
+{
+    return (pea_prefix){PEA_ADDR_IPV4, bits, {10, (uint8_t)(i >> 8), (uint8_t)i}};
+}
+
+/* As many bans as there may be: those that are over make place, also where nobody connects meanwhile. */
+static void many_bans(void **state)
+{
+    enum { MOST = 4096 };
+    net *n = *state;
+    pea_prefix range, one_more = range_of("11.0.0.0/8");
+    net_node(&n->a, PEA_NODE(.name = "a"));
+    for (unsigned i = 0; i < MOST; i++) {
+        range = network(i, 24);
+        check_ok(pea_node_ban(n->a.node, &range, i % 2 == 0 ? 0 : PEA_NEVER));
+    }
+    check_ok(pea_node_ban(n->a.node, &one_more, PEA_NEVER));
+    for (unsigned i = 0; i < MOST / 2 - 1; i++) {
+        range = network(i, 25);
+        check_ok(pea_node_ban(n->a.node, &range, PEA_NEVER));
+    }
+    range = range_of("2001:db8::/32");
+    check_err(pea_node_ban(n->a.node, &range, PEA_NEVER), PEA_E_LIMIT);
+    check_ok(pea_node_ban(n->a.node, &one_more, 0)); /* the same one, for another time */
+    check_ok(pea_node_ban(n->a.node, &range, PEA_NEVER));
+    range.bits = 129;
+    check_err(pea_node_ban(n->a.node, &range, PEA_NEVER), PEA_E_INVALID);
+}
+
+/* A ban of any width holds for all who lie in it, and for nobody else; what one that is over left others may say. */
+static void bans_of_all_widths(void **state)
+{
+    static const struct {
+        const char *addr;
+        bool banned;
+    } cases[] = {
+        {"10.1.2.3:1", true},          {"10.1.3.3:1", true},          {"10.2.0.0:1", false},
+        {"192.0.2.7:1", true},         {"192.0.2.8:1", false},        {"[::ffff:10.1.2.3]:1", true},
+        {"[2001:db8:1::9]:1", true},   {"[2001:db8:2:3::9]:1", true}, {"[2001:db8:2:4::9]:1", false},
+        {"[2001:db8::1]:1", true},     {"[2001:db8::2]:1", false},    {"[::a01:203]:1", false},
+        {"172.16.0.1:1", false},
+    };
+    static const char *const ranges[] = {"10.1.0.0/16", "192.0.2.7/32", "2001:db8:1::/48", "2001:db8:2:3::/64",
+                                         "2001:db8::1/128"};
+    net *n = *state;
+    pea_prefix range;
+    net_node(&n->a, PEA_NODE(.name = "a"));
+    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
+        range = range_of(ranges[i]);
+        check_ok(pea_node_ban(n->a.node, &range, PEA_NEVER));
+    }
+    range = range_of("10.1.2.0/24");
+    check_ok(pea_node_ban(n->a.node, &range, 0));
+    range = range_of("172.16.0.0/12");
+    check_ok(pea_node_ban(n->a.node, &range, 0));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pea_addr addr;
+        check_ok(pea_addr_parse(&addr, cases[i].addr, NULL));
+        assert_int_equal(pea__banned(n->a.node, &addr), cases[i].banned);
+    }
+    check_err(pea_node_unban(n->a.node, &range), PEA_E_NOT_FOUND);
+}
+
 /* Strangers fill all places that they may have; our own dial has one all the same. */
 static void places_for_dials(void **state)
 {
@@ -338,6 +409,8 @@ int main(void)
         cmocka_unit_test(a_bucket_fills),
         cmocka_unit_test(a_table_that_is_full),
         entry(bans),
+        entry(many_bans),
+        entry(bans_of_all_widths),
         entry(places_for_dials),
         entry(the_busiest_makes_room),
         entry(room_is_made_for_many),

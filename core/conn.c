@@ -475,8 +475,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->node = node;
     c->id = ++r->last_conn * (r->n_threads + 1u) + c->worker->index;
     c->fd = fd;
-    c->dialled = dial != NULL;
-    c->side = (uint8_t)(dial != NULL ? dial->side : PEA_RESPONDER);
+    c->responder = dial == NULL || dial->side == PEA_RESPONDER;
     c->remote = *remote;
     c->origin = *origin;
     c->since_ms = c->born_ms = pea__now_ms();
@@ -484,7 +483,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->sys_errno = dial_errno == EINPROGRESS ? 0 : dial_errno;
     c->user = dial != NULL ? dial->user : NULL;
     pea_pipe_opts opts = {.size = sizeof opts,
-                          .side = (pea_side)c->side,
+                          .side = c->responder ? PEA_RESPONDER : PEA_INITIATOR,
                           .codec = codec,
                           .policy = node->policy,
                           .remote = &c->remote,

@@ -43,7 +43,7 @@ static void pending_add(pea_conn *conn)
 
 static void pending_remove(pea_conn *conn)
 {
-    if (conn->pending_link == NULL)
+    if (atomic_load(&conn->settled) || conn->pending_link == NULL)
         return;
     *conn->pending_link = conn->pending_next;
     if (conn->pending_next != NULL)
@@ -137,9 +137,9 @@ bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
     bool found = false;
     pea__registry_lock(node);
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
-    if (first != NULL && !(found = first->dialled)) /* a peer that dialled us from there hides one that we dialled */
+    if (first != NULL && !(found = !first->origin.inbound)) /* a peer that dialled us from there hides one that we dialled */
         for (c = node->conns; c != NULL && !found; c = c->next)
-            found = c->dialled && pea_addr_equal(&c->remote, remote);
+            found = !c->origin.inbound && pea_addr_equal(&c->remote, remote);
     pea__registry_unlock(node);
     return found;
 }

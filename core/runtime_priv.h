@@ -261,7 +261,7 @@ typedef struct pea__offer pea__offer;
 /* Where a connection came from, as admission counts it. */
 typedef struct pea__origin {
     uint16_t ip, prefix; /* places of the node's table; 0: not counted */
-    bool inbound, exempt;
+    bool inbound, exempt; /* inbound: not dialled by us, whichever its role is */
 } pea__origin;
 
 typedef struct pea__done {
@@ -419,14 +419,12 @@ struct pea_conn {
     bool challenged : 1; /* one_per_peer.c: a newcomer waits for a sign of life from here */
     bool in_line : 1;    /* and this is the newcomer */
     bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
-    uint8_t side;
+    bool responder : 1;  /* its pea_side */
     /* Bytes: other threads look. */
-    bool dialled;        /* by us, whichever its role is */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
     atomic_bool settled; /* READY, or over */
     pea__origin origin;
-    /* As in pea_stats_conn; and how many messages the node's tally knows of, modulo 2^32. */
-    uint32_t queue_full, pauses, dropped, queued_most, told_in, told_out;
+    uint32_t queue_full, pauses, dropped, queued_most; /* as in pea_stats_conn */
     uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
@@ -435,10 +433,19 @@ struct pea_conn {
     int64_t taken_ms;                       /* while `blocked`: the last byte that the socket took */
     int64_t armed_ms;                       /* when the timer fires; 0: it does not run */
     pea_conn *round_next, *next, **link;    /* of the worker's round; of the node */
-    pea_conn *pending_next, **pending_link; /* NULL: it is not among the node's pending ones */
+    /* Before it is READY, and then: each begins as zeros. */
+    union {
+        pea_conn **pending_link; /* NULL: it is not among the node's pending ones */
+        struct {
+            uint32_t told_in, told_out; /* how many messages the node's tally knows of, modulo 2^32 */
+        };
+    };
+    union {
+        pea_conn *pending_next;
+        pea_conn *same; /* the next of the same peer */
+    };
     pea__sent *sent_last;                   /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named;                 /* its peer's entry; NULL: it has not come so far */
-    pea_conn *same;                         /* the next of the same peer */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;

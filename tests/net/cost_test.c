@@ -219,7 +219,7 @@ static void a_plain_connection_is_small(void **state)
 {
     size_t each = bytes_each(*state, NULL);
     print_message("%zu bytes for each plain connection\n", each);
-    assert_true(each <= 1088);
+    assert_true(each <= 1072);
 }
 
 /* ---- The same with Noise, and with TLS ---- */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chain_priv.h"
 #include "err_priv.h"
 #include "runtime_priv.h"
 
@@ -97,10 +98,10 @@ static void remember_ready(pea_node *node, int64_t now)
 }
 
 /* Where it comes from, in the table; zeros: nowhere that is counted. */
-static pea__origin origin_of(pea_node *node, const pea_addr *remote, int64_t now)
+static pea__origin origin_of(pea_node *node, const pea__origin *began, const pea_addr *remote, int64_t now)
 {
     const pea_node_opts *o = &node->limits;
-    pea__origin origin = {.inbound = true};
+    pea__origin origin = *began;
     pea_prefix ip, range;
     origin.exempt = exempt(node, remote);
     if (!counts_ranges(node) || origin.exempt || !pea_prefix_of(&ip, remote, 32, 128))
@@ -239,12 +240,20 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most)
 
 /* ---- Connections ---- */
 
-pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin, pea_error *why)
+/* What a connection over this chain holds beside our buffers, in KiB: so it fits the origin. */
+static uint16_t cost_of(const pea_chain *chain)
 {
-    const pea_runtime *r = node->runtime;
+    size_t kib = (PEA__CONN_COST + chain->cost + 1023) / 1024;
+    return kib < UINT16_MAX ? (uint16_t)kib : UINT16_MAX;
+}
+
+pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_addr *remote, bool inbound,
+                            pea__origin *origin, pea_error *why)
+{
+    pea_runtime *r = node->runtime;
     const pea_node_opts *limits = &node->limits;
     int64_t now = pea__now_ms();
-    *origin = (pea__origin){.inbound = inbound};
+    *origin = (pea__origin){.inbound = inbound, .cost_kib = cost_of(chain)};
     if (pea__banned(node, remote))
         return refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why);
     if (node->counts.connections >= limits->max_connections)
@@ -252,11 +261,11 @@ pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound
     if (node->counts.pending >= limits->max_pending ||
         (inbound && node->counts.pending_in >= inbound_pending_max(node)))
         return refuse(node, remote, PEA_REFUSED_BY_MAX_PENDING, limits->max_pending, why);
-    uint64_t used = pea_runtime_memory(r) + (uint64_t)r->connections * PEA__CONN_COST;
-    if (used + PEA__CONN_COST > r->memory_limit)
+    uint64_t used = pea_runtime_memory(r) + (atomic_load(&r->conns_kib) + origin->cost_kib) * UINT64_C(1024);
+    if (used > r->memory_limit)
         return refuse(node, remote, PEA_REFUSED_BY_MEMORY, r->memory_limit, why);
     if (inbound) {
-        *origin = origin_of(node, remote, now);
+        *origin = origin_of(node, origin, remote, now);
         pea_err err = check_ranges(node, remote, origin, now, why);
         if (err != PEA_OK)
             return err;
@@ -266,7 +275,7 @@ pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound
     node->counts.pending++;
     if (inbound)
         node->counts.pending_in++;
-    node->runtime->connections++;
+    atomic_fetch_add(&r->conns_kib, origin->cost_kib);
     return PEA_OK;
 }
 
@@ -290,7 +299,7 @@ void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_rea
 {
     count(node, origin, true, !was_ready, UINT32_MAX);
     node->counts.connections--;
-    node->runtime->connections--;
+    atomic_fetch_sub(&node->runtime->conns_kib, origin->cost_kib);
     if (was_ready)
         node->counts.ready--;
     else

@@ -106,6 +106,11 @@ void pea__chain_notice(pea_chain *chain, const char *notice)
         chain->notice = notice;
 }
 
+void pea__chain_cost(pea_chain *chain, size_t bytes)
+{
+    chain->cost += bytes;
+}
+
 pea_err pea__chain_use(pea_chain *chain, pea_error *why)
 {
     if (chain == NULL)

@@ -49,10 +49,11 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
         err = pea__error(why, PEA_E_INVALID, "side is PEA_INITIATOR or PEA_RESPONDER");
     if (err == PEA_OK)
         err = addr != NULL ? pea_addr_parse(&remote, addr, why) : peer_of(o.fd, &remote, why);
+    pea_chain *chain = o.chain != NULL ? o.chain : node->chain;
     if (err == PEA_OK)
         err = check_remote(node, &remote, &o, why);
     if (err == PEA_OK)
-        err = pea__admission_take(node, &remote, false, &origin, why);
+        err = pea__admission_take(node, chain, &remote, false, &origin, why);
     if (err != PEA_OK)
         return err;
     int fd = o.fd, result = 0;
@@ -65,7 +66,6 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
         return err;
     }
     pea_conn *conn;
-    pea_chain *chain = o.chain != NULL ? o.chain : node->chain;
     err =
         pea__conn_new(&conn, node, fd, &remote, &origin, chain, pea__node_codec(node, chain, o.codec), &o, result, why);
     if (err != PEA_OK) {

@@ -85,7 +85,7 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
 {
     pea_node *node = l->node;
     pea__origin origin;
-    if (pea__admission_take(node, from, true, &origin, NULL) != PEA_OK) {
+    if (pea__admission_take(node, l->chain, from, true, &origin, NULL) != PEA_OK) {
         close(fd);
         return;
     }

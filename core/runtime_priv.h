@@ -24,7 +24,7 @@
 #define PEA__ACCEPT_PAUSE_S 0.1      /* when descriptors or memory are exhausted */
 #define PEA__ROOM_PAUSE_S 0.001      /* until somebody on another thread has made room */
 #define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others */
-#define PEA__CONN_COST 2048u         /* what admission counts for a connection beside its buffers */
+#define PEA__CONN_COST 2048u         /* what admission counts for a connection beside its buffers, and what its chain says */
 
 /* ---- worker.c: one loop thread ---- */
 
@@ -216,7 +216,7 @@ struct pea_runtime {
     uint64_t memory_limit, partial_limit, last_conn, last_node;
     uint32_t mailbox_bytes, nodes;
     atomic_size_t broadcast_bytes; /* of those that are on their way */
-    atomic_uint connections;
+    atomic_size_t conns_kib;       /* what connections hold beside their buffers */
     pea__worker *threads; /* beside `worker`, which is the caller's loop */
     uint32_t n_threads;
     pea__judge *judges;  /* by policy */
@@ -261,6 +261,7 @@ typedef struct pea__offer pea__offer;
 /* Where a connection came from, as admission counts it. */
 typedef struct pea__origin {
     uint16_t ip, prefix; /* places of the node's table; 0: not counted */
+    uint16_t cost_kib;    /* what memory_limit is told of it, beside its buffers */
     bool inbound, exempt; /* inbound: not dialled by us, whichever its role is */
 } pea__origin;
 
@@ -333,10 +334,10 @@ bool pea__admission_full(const pea_node *node);
  * many were; 0: those that were asked before have not all gone, or there is no memory to ask. */
 unsigned pea__admission_make_room(pea_node *node, unsigned most);
 
-/* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
+/* May this node have one more connection, over this chain? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
  * `why` names the limit and its value */
-PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin,
-                                           pea_error *why);
+PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_addr *remote, bool inbound,
+                                           pea__origin *origin, pea_error *why);
 void pea__admission_refused(pea_node *node, const pea_addr *remote); /* by on_accept */
 /* Pending no more. Both on the connection's own thread. */
 void pea__admission_ready(pea_node *node, const pea__origin *origin);

@@ -13,7 +13,11 @@
 #include "peapod/identity.h"
 #include "peapod/tls.h"
 #include "peapod/trust.h"
+#include "chain_priv.h"
 #include "runtime_priv.h"
+#ifdef PEA_TEST_TLS
+#include "tls/tls_priv.h"
+#endif
 
 /* ---- The library's system calls, counted: the program's own definitions come before libc's ---- */
 
@@ -286,7 +290,11 @@ static void a_tls_connection_is_mbedtls(void **state)
     else
         print_message("what %s holds, which this malloc() does not tell\n", pea_tls_library());
     assert_true(each <= 4096);
-    assert_true(others <= 65536);
+    assert_true(others <= PEA__TLS_LIBRARY_BYTES);
+    /* and memory_limit knows of them */
+    const net *n = *state;
+    assert_int_equal(n->chain->cost, PEA__TLS_LIBRARY_BYTES);
+    assert_true(each + others <= PEA__CONN_COST + PEA__TLS_LIBRARY_BYTES);
 }
 
 #endif

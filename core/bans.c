@@ -13,7 +13,7 @@ typedef struct pea__ban {
 } pea__ban;
 
 struct pea__bans {
-    pea__ban *table;                   /* by range */
+    pea__ban *table;                      /* by range */
     uint16_t of_bits4[33], of_bits6[129]; /* how many have this length */
 };
 
@@ -63,7 +63,8 @@ static pea__ban *ban_new(pea__bans *bans, const pea_prefix *range)
 pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
 {
     int64_t now = pea__now_ms();
-    if (!(range->family == PEA_ADDR_IPV4 && range->bits <= 32) && !(range->family == PEA_ADDR_IPV6 && range->bits <= 128))
+    if (!(range->family == PEA_ADDR_IPV4 && range->bits <= 32) &&
+        !(range->family == PEA_ADDR_IPV6 && range->bits <= 128))
         return PEA_E_INVALID;
     if (node->bans == NULL && (node->bans = pea__alloc(sizeof *node->bans)) == NULL)
         return PEA_E_NOMEM;

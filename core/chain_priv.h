@@ -38,8 +38,8 @@ PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
 
-/* For whoever adds a stage: whom it proves us to be; what a log should say of it, static, or NULL; how many bytes it and
- * its transform hold for each connection where the runtime's memory_limit does not see them. */
+/* For whoever adds a stage: whom it proves us to be; what a log should say of it, static, or NULL; how many bytes it
+ * and its transform hold for each connection where the runtime's memory_limit does not see them. */
 void pea__chain_self(pea_chain *chain, const pea_peer *self);
 void pea__chain_notice(pea_chain *chain, const char *notice);
 void pea__chain_cost(pea_chain *chain, size_t bytes);

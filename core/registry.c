@@ -137,7 +137,8 @@ bool pea__registry_dialled(pea_node *node, const pea_addr *remote)
     bool found = false;
     pea__registry_lock(node);
     HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
-    if (first != NULL && !(found = !first->origin.inbound)) /* a peer that dialled us from there hides one that we dialled */
+    found = first != NULL && !first->origin.inbound;
+    if (first != NULL && !found) /* a peer that dialled us from there hides one that we dialled */
         for (c = node->conns; c != NULL && !found; c = c->next)
             found = !c->origin.inbound && pea_addr_equal(&c->remote, remote);
     pea__registry_unlock(node);

@@ -24,7 +24,7 @@
 #define PEA__ACCEPT_PAUSE_S 0.1      /* when descriptors or memory are exhausted */
 #define PEA__ROOM_PAUSE_S 0.001      /* until somebody on another thread has made room */
 #define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others */
-#define PEA__CONN_COST 2048u         /* what admission counts for a connection beside its buffers, and what its chain says */
+#define PEA__CONN_COST 2048u /* what admission counts for a connection beside its buffers, and what its chain says */
 
 /* ---- worker.c: one loop thread ---- */
 
@@ -217,7 +217,7 @@ struct pea_runtime {
     uint32_t mailbox_bytes, nodes;
     atomic_size_t broadcast_bytes; /* of those that are on their way */
     atomic_size_t conns_kib;       /* what connections hold beside their buffers */
-    pea__worker *threads; /* beside `worker`, which is the caller's loop */
+    pea__worker *threads;          /* beside `worker`, which is the caller's loop */
     uint32_t n_threads;
     pea__judge *judges;  /* by policy */
     const char *noticed; /* the latest notice of a chain that was logged */
@@ -260,9 +260,11 @@ typedef struct pea__offer pea__offer;
 
 /* Where a connection came from, as admission counts it. */
 typedef struct pea__origin {
-    uint16_t ip, prefix; /* places of the node's table; 0: not counted */
-    uint16_t cost_kib;    /* what memory_limit is told of it, beside its buffers */
-    bool inbound, exempt; /* inbound: not dialled by us, whichever its role is */
+    uint32_t place;    /* of the narrowest range that has one in the node's table; 0: not counted */
+    uint16_t cost_kib; /* what memory_limit is told of it, beside its buffers */
+    bool inbound : 1;  /* not dialled by us, whichever its role is */
+    bool exempt : 1;
+    bool others : 1; /* a narrower range has no place: it shares one beside this */
 } pea__origin;
 
 typedef struct pea__done {
@@ -324,6 +326,30 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
 bool pea__banned(pea_node *node, const pea_addr *remote);
 void pea__bans_free(pea_node *node);
 
+/* ---- ranges.c ---- */
+
+typedef struct pea__refused {
+    pea_refusal reason;
+    unsigned times, bits; /* of the limit; of the range */
+    bool shared;          /* it has no place of its own */
+    uint64_t value;
+} pea__refused;
+
+/* Counts who comes to us where he comes from, as pending. PEA_OK | PEA_E_LIMIT | PEA_E_NOMEM (limits hold where nothing
+ * can be counted: nobody passes); then `no` says why, and he is not counted */
+PEA_MUST_CHECK pea_err pea__ranges_take(pea_node *node, const pea_addr *remote, int64_t now, pea__origin *origin,
+                                        pea__refused *no);
+void pea__ranges_explain(const pea__refused *no, char *text, size_t size);
+void pea__ranges_ready(const pea_node *node, const pea__origin *origin);
+void pea__ranges_gone(const pea_node *node, const pea__origin *origin, bool was_ready);
+
+/* Whether somebody from there was READY lately, or whoever comes from there is exempt. */
+bool pea__ranges_known(const pea_node *node, const pea__origin *origin, int64_t now);
+
+/* The place of the widest range that a pending connection comes from, 0: none; and how many are pending there. */
+uint32_t pea__ranges_widest(const pea_node *node, const pea_conn *conn);
+uint32_t pea__ranges_pending(const pea_node *node, uint32_t place);
+
 /* ---- admission.c ---- */
 
 /* Before accept(): whether all places for inbound handshakes are taken. Who waits in the socket's queue is met
@@ -334,8 +360,8 @@ bool pea__admission_full(const pea_node *node);
  * many were; 0: those that were asked before have not all gone, or there is no memory to ask. */
 unsigned pea__admission_make_room(pea_node *node, unsigned most);
 
-/* May this node have one more connection, over this chain? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
- * `why` names the limit and its value */
+/* May this node have one more connection, over this chain? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted
+ * and logged, `why` names the limit and its value */
 PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_addr *remote, bool inbound,
                                            pea__origin *origin, pea_error *why);
 void pea__admission_refused(pea_node *node, const pea_addr *remote); /* by on_accept */
@@ -426,14 +452,14 @@ struct pea_conn {
     atomic_bool settled; /* READY, or over */
     pea__origin origin;
     uint32_t queue_full, pauses, dropped, queued_most; /* as in pea_stats_conn */
-    uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
+    uint32_t partial_bytes;                            /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
-    int64_t since_ms;                       /* this state began */
-    int64_t heard_ms;                       /* the last byte received */
-    int64_t taken_ms;                       /* while `blocked`: the last byte that the socket took */
-    int64_t armed_ms;                       /* when the timer fires; 0: it does not run */
-    pea_conn *round_next, *next, **link;    /* of the worker's round; of the node */
+    int64_t since_ms;                    /* this state began */
+    int64_t heard_ms;                    /* the last byte received */
+    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
+    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
+    pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
     /* Before it is READY, and then: each begins as zeros. */
     union {
         pea_conn **pending_link; /* NULL: it is not among the node's pending ones */
@@ -445,8 +471,8 @@ struct pea_conn {
         pea_conn *pending_next;
         pea_conn *same; /* the next of the same peer */
     };
-    pea__sent *sent_last;                   /* a ring: its next is the first; NULL: none */
-    pea__peer_entry *named;                 /* its peer's entry; NULL: it has not come so far */
+    pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
+    pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;

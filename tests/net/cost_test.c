@@ -9,11 +9,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "chain_priv.h"
 #include "peapod/chain.h"
 #include "peapod/identity.h"
 #include "peapod/tls.h"
 #include "peapod/trust.h"
-#include "chain_priv.h"
 #include "runtime_priv.h"
 #ifdef PEA_TEST_TLS
 #include "tls/tls_priv.h"

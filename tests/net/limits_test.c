@@ -284,11 +284,15 @@ static void descriptors_are_marked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        entry(max_pending_in),         entry(max_pending_out),
-        entry(max_connections),        cmocka_unit_test_setup_teardown(memory_limit, setup_small, teardown),
+        entry(max_pending_in),
+        entry(max_pending_out),
+        entry(max_connections),
+        cmocka_unit_test_setup_teardown(memory_limit, setup_small, teardown),
         cmocka_unit_test_setup_teardown(memory_that_stages_hold, setup_small, teardown),
-        entry(refused_by_on_accept),   entry(unlisten_inside_on_accept),
-        entry(free_inside_on_accept),  entry(no_descriptors),
+        entry(refused_by_on_accept),
+        entry(unlisten_inside_on_accept),
+        entry(free_inside_on_accept),
+        entry(no_descriptors),
         entry(descriptors_are_marked),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);

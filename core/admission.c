@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Every limit on connections, decided in one place, before anything is allocated for them and before any crypto. Who is
- * turned away is counted by reason and logged with the limit's name and value; when strangers fill all places for
- * handshakes, the oldest of the busiest range make room. On the caller's loop, but for the counts and the addresses of
- * names. */
+/* Every limit on connections, asked in one place (those by range are in ranges.c), before anything is allocated for
+ * them and before any crypto. Who is turned away is counted by reason and logged with the limit's name and value; when
+ * strangers fill all places for handshakes, the oldest of the busiest range make room. On the caller's loop, but for
+ * the counts and the addresses of names. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "chain_priv.h"
 #include "err_priv.h"
 #include "runtime_priv.h"
 
-#define BANS_MAX 4096u
+#define TEXT_BYTES 128u /* of why somebody is refused */
 
 /* ---- Refusals ---- */
 
@@ -35,15 +35,11 @@ static void count_refusal(pea_node *node, pea_refusal reason)
     pea__tally_add(&node->tally[pea__worker_here(node->runtime)->index], PEA__T_REFUSED + (unsigned)reason, 1);
 }
 
-/* A refusal that can be explained: counted, logged and told with the limit's name and value. */
-static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason, uint64_t value, pea_error *why)
+/* A refusal: counted, logged and told. */
+static pea_err refuse_as(pea_node *node, const pea_addr *remote, pea_refusal reason, const char *text, pea_error *why)
 {
-    char text[96], from[PEA_ADDR_TEXT_BYTES], line[256];
+    char from[PEA_ADDR_TEXT_BYTES], line[TEXT_BYTES + PEA_ADDR_TEXT_BYTES + 16];
     count_refusal(node, reason);
-    if (reason == PEA_REFUSED_BY_BAN)
-        (void)snprintf(text, sizeof text, "its address is banned");
-    else
-        (void)snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", reason_names[reason], value);
     if (pea__log_may(node->runtime, PEA_LOG_WARNING, PEA__LOG_REFUSED)) {
         if (remote->family == PEA_ADDR_NONE)
             (void)snprintf(from, sizeof from, "a dial by name");
@@ -55,212 +51,38 @@ static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason
     return pea__error(why, PEA_E_LIMIT, text);
 }
 
-void pea__admission_refused(pea_node *node)
+/* With the limit's name and value. */
+static pea_err refuse(pea_node *node, const pea_addr *remote, pea_refusal reason, uint64_t value, pea_error *why)
 {
-    count_refusal(node, PEA_REFUSED_BY_ON_ACCEPT);
+    char text[TEXT_BYTES];
+    (void)snprintf(text, sizeof text, "%s = %" PRIu64 " is reached", reason_names[reason], value);
+    return refuse_as(node, remote, reason, text, why);
 }
 
-/* ---- Bans ---- */
-
-struct pea__ban {
-    struct pea__ban *next;
-    pea_prefix range;
-    int64_t until_ms; /* monotonic; INT64_MAX: for ever */
-};
-
-static bool same_range(const pea_prefix *a, const pea_prefix *b)
+void pea__admission_refused(pea_node *node, const pea_addr *remote)
 {
-    return a->family == b->family && a->bits == b->bits && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
+    (void)refuse_as(node, remote, PEA_REFUSED_BY_ON_ACCEPT, "on_accept said no", NULL);
 }
 
-/* Whether an address is banned; bans that are over go by the way. With the registry's lock. */
-static bool banned_now(pea_node *node, const pea_addr *remote)
-{
-    if (node->bans == NULL)
-        return false;
-    int64_t now = pea__now_ms();
-    bool found = false;
-    for (pea__ban **at = &node->bans; *at != NULL;) {
-        pea__ban *ban = *at;
-        if (ban->until_ms <= now) {
-            *at = ban->next;
-            node->n_bans--;
-            pea__free(ban);
-            continue;
-        }
-        found = found || pea_prefix_has(&ban->range, remote);
-        at = &ban->next;
-    }
-    return found;
-}
-
-static bool banned(pea_node *node, const pea_addr *remote)
+/* On the caller's loop, and for the addresses of names on any. */
+static pea_err check_ban(pea_node *node, const pea_addr *remote, pea_error *why)
 {
     pea__registry_lock(node);
-    bool found = banned_now(node, remote);
+    bool banned = pea__banned(node, remote);
     pea__registry_unlock(node);
-    return found;
+    return banned ? refuse_as(node, remote, PEA_REFUSED_BY_BAN, "its address is banned", why) : PEA_OK;
 }
 
 pea_err pea__admission_may_dial(pea_node *node, const pea_addr *remote, pea_error *why)
 {
-    return banned(node, remote) ? refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why) : PEA_OK;
-}
-
-static pea_err ban_range(pea_node *node, const pea_prefix *range, uint32_t ms)
-{
-    pea__ban *ban = node->bans;
-    while (ban != NULL && !same_range(&ban->range, range))
-        ban = ban->next;
-    if (ban == NULL) {
-        if (node->n_bans == BANS_MAX)
-            return PEA_E_LIMIT;
-        ban = pea__alloc(sizeof *ban);
-        if (ban == NULL)
-            return PEA_E_NOMEM;
-        *ban = (pea__ban){.next = node->bans, .range = *range};
-        node->bans = ban;
-        node->n_bans++;
-    }
-    ban->until_ms = ms == PEA_NEVER ? INT64_MAX : pea__now_ms() + (int64_t)ms;
-    return PEA_OK;
-}
-
-pea_err pea_node_ban(pea_node *node, const pea_prefix *range, uint32_t ms)
-{
-    if (range->family != PEA_ADDR_IPV4 && range->family != PEA_ADDR_IPV6)
-        return PEA_E_INVALID;
-    pea__registry_lock(node);
-    pea_err err = ban_range(node, range, ms);
-    pea__registry_unlock(node);
-    return err;
-}
-
-static pea_err unban_range(pea_node *node, const pea_prefix *range)
-{
-    for (pea__ban **at = &node->bans; *at != NULL; at = &(*at)->next) {
-        pea__ban *ban = *at;
-        if (!same_range(&ban->range, range))
-            continue;
-        *at = ban->next;
-        node->n_bans--;
-        pea__free(ban);
-        return PEA_OK;
-    }
-    return PEA_E_NOT_FOUND;
-}
-
-pea_err pea_node_unban(pea_node *node, const pea_prefix *range)
-{
-    pea__registry_lock(node);
-    pea_err err = unban_range(node, range);
-    pea__registry_unlock(node);
-    return err;
+    return check_ban(node, remote, why);
 }
 
 void pea__admission_free(pea_node *node)
 {
-    while (node->bans != NULL) {
-        pea__ban *ban = node->bans;
-        node->bans = ban->next;
-        pea__free(ban);
-    }
+    pea__bans_free(node);
     pea__prefix_table_free(node->prefixes);
     pea__free(node->exempt);
-}
-
-/* ---- Ranges ---- */
-
-static bool exempt(const pea_node *node, const pea_addr *remote)
-{
-    for (size_t i = 0; i < node->n_exempt; i++)
-        if (pea_prefix_has(&node->exempt[i], remote))
-            return true;
-    return false;
-}
-
-/* A node without limits by range has no table until it is under pressure: then it is to be known who presses. */
-static bool counts_ranges(const pea_node *node)
-{
-    const pea_node_opts *o = &node->limits;
-    return node->prefixes != NULL || o->max_per_ip != PEA_UNLIMITED || o->max_per_prefix != PEA_UNLIMITED ||
-           o->prefix_rate != PEA_UNLIMITED || node->counts.pending_in > o->max_pending / 4;
-}
-
-/* Who is connected when the counting begins has authenticated. */
-static void remember_ready(pea_node *node, int64_t now)
-{
-    pea_prefix range;
-    pea__registry_lock(node);
-    for (const pea_conn *c = node->conns; c != NULL; c = c->next) {
-        if (!c->origin.inbound || !atomic_load(&c->settled) ||
-            !pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
-            continue;
-        uint16_t place = pea__prefix_table_take(node->prefixes, &range, now);
-        if (place != 0)
-            atomic_store(&pea__prefix_table_at(node->prefixes, place)->ready_ms, now);
-    }
-    pea__registry_unlock(node);
-}
-
-/* Where it comes from, in the table; zeros: nowhere that is counted. */
-static pea__origin origin_of(pea_node *node, const pea_addr *remote, int64_t now)
-{
-    const pea_node_opts *o = &node->limits;
-    pea__origin origin = {.inbound = true};
-    pea_prefix ip, range;
-    origin.exempt = exempt(node, remote);
-    if (!counts_ranges(node) || origin.exempt || !pea_prefix_of(&ip, remote, 32, 128))
-        return origin;
-    if (node->prefixes == NULL) {
-        if ((node->prefixes = pea__prefix_table_new()) == NULL)
-            return origin; /* limits over all connections hold */
-        remember_ready(node, now);
-    }
-    (void)pea_prefix_of(&range, remote, o->prefix_bits4, o->prefix_bits6);
-    origin.prefix = pea__prefix_table_take(node->prefixes, &range, now);
-    /* One place may push out another of its set: the range is pinned by hand until both are taken. */
-    pea__prefix_slot *pinned = pea__prefix_table_at(node->prefixes, origin.prefix);
-    if (pinned != NULL)
-        atomic_fetch_add(&pinned->connections, 1);
-    if (o->max_per_ip != PEA_UNLIMITED)
-        origin.ip = pea__prefix_table_take(node->prefixes, &ip, now);
-    if (pinned != NULL)
-        atomic_fetch_sub(&pinned->connections, 1);
-    return origin;
-}
-
-static pea__prefix_slot *slot(const pea_node *node, uint16_t place)
-{
-    return place == 0 ? NULL : pea__prefix_table_at(node->prefixes, place);
-}
-
-static pea_err check_ranges(pea_node *node, const pea_addr *remote, const pea__origin *origin, int64_t now,
-                            pea_error *why)
-{
-    const pea_node_opts *o = &node->limits;
-    pea__prefix_slot *ip = slot(node, origin->ip), *range = slot(node, origin->prefix);
-    if (ip != NULL && atomic_load(&ip->connections) >= o->max_per_ip)
-        return refuse(node, remote, PEA_REFUSED_BY_MAX_PER_IP, o->max_per_ip, why);
-    if (range != NULL && atomic_load(&range->connections) >= o->max_per_prefix)
-        return refuse(node, remote, PEA_REFUSED_BY_MAX_PER_PREFIX, o->max_per_prefix, why);
-    if (range != NULL && o->prefix_rate != PEA_UNLIMITED &&
-        !pea__prefix_slot_token(range, o->prefix_rate, o->prefix_burst, now))
-        return refuse(node, remote, PEA_REFUSED_BY_RATE, o->prefix_rate, why);
-    return PEA_OK;
-}
-
-static void count(const pea_node *node, const pea__origin *origin, bool connections, bool pending, unsigned by)
-{
-    pea__prefix_slot *of[] = {slot(node, origin->ip), slot(node, origin->prefix)};
-    for (size_t i = 0; i < 2; i++) {
-        if (of[i] == NULL)
-            continue;
-        if (connections)
-            atomic_fetch_add(&of[i]->connections, by);
-        if (pending)
-            atomic_fetch_add(&of[i]->pending, by);
-    }
 }
 
 /* ---- Making room ---- */
@@ -272,29 +94,18 @@ static uint32_t inbound_pending_max(const pea_node *node)
     return o->max_pending == PEA_UNLIMITED ? PEA_UNLIMITED : o->max_pending - o->reserved_pending;
 }
 
-/* The place of the range that this one comes from; it may have come before anybody counted. */
-static uint16_t place_of(const pea_node *node, const pea_conn *c)
-{
-    pea_prefix range;
-    if (c->origin.prefix != 0 || node->prefixes == NULL || exempt(node, &c->remote) ||
-        !pea_prefix_of(&range, &c->remote, node->limits.prefix_bits4, node->limits.prefix_bits6))
-        return c->origin.prefix;
-    return pea__prefix_table_find(node->prefixes, &range);
-}
-
 /* The oldest of the busiest range, at most `most`; and of its handshakes so few that it stays the busiest or nearly
  * so. */
 static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
 {
     pea_conn *oldest = NULL;
-    uint16_t place = 0;
+    uint32_t place = 0;
     unsigned busiest = 0, n = 0;
     for (pea_conn *c = node->pending; c != NULL; c = c->fellow) {
         if (c->makes_room)
             return 0;
-        uint16_t at = place_of(node, c);
-        const pea__prefix_slot *range = slot(node, at);
-        unsigned pending = range != NULL ? atomic_load(&range->pending) : 0;
+        uint32_t at = pea__ranges_widest(node, c);
+        unsigned pending = pea__ranges_pending(node, at);
         if (oldest != NULL && pending <= busiest)
             continue;
         oldest = c;
@@ -304,12 +115,22 @@ static unsigned choose(const pea_node *node, unsigned most, uint64_t *ids)
     if (most > busiest / 8 + 1)
         most = busiest / 8 + 1;
     for (pea_conn *c = oldest; c != NULL && n < most; c = c->fellow) {
-        if (place_of(node, c) != place)
+        if (pea__ranges_widest(node, c) != place)
             continue;
         c->makes_room = true;
         ids[n++] = c->id;
     }
     return n;
+}
+
+/* It could not be asked: it may be chosen again. Else nobody would make room before its deadline. */
+static void not_asked(pea_node *node, uint64_t id)
+{
+    pea__registry_lock(node);
+    for (pea_conn *c = node->pending; c != NULL; c = c->fellow)
+        if (c->id == id)
+            c->makes_room = false;
+    pea__registry_unlock(node);
 }
 
 bool pea__admission_full(const pea_node *node)
@@ -321,45 +142,56 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most)
 {
     uint64_t ids[PEA__ACCEPTS_PER_EVENT];
     pea__registry_lock(node);
-    unsigned n = choose(node, most < PEA__ACCEPTS_PER_EVENT ? most : PEA__ACCEPTS_PER_EVENT, ids);
+    unsigned n = choose(node, most < PEA__ACCEPTS_PER_EVENT ? most : PEA__ACCEPTS_PER_EVENT, ids), asked = 0;
     pea__registry_unlock(node);
     for (unsigned i = 0; i < n; i++) {
+        if (!pea__conn_make_room(node->runtime, ids[i])) {
+            not_asked(node, ids[i]);
+            continue;
+        }
         count_refusal(node, PEA_REFUSED_BY_MAX_PENDING);
-        pea__conn_make_room(node->runtime, ids[i]);
+        asked++;
     }
-    return n;
+    return asked;
 }
 
 /* ---- Connections ---- */
 
-pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin, pea_error *why)
+/* What a connection over this chain holds beside our buffers, in KiB: so it fits the origin. */
+static uint16_t cost_of(const pea_chain *chain)
 {
-    const pea_runtime *r = node->runtime;
+    size_t kib = (PEA__CONN_COST + chain->cost + 1023) / 1024;
+    return kib < UINT16_MAX ? (uint16_t)kib : UINT16_MAX;
+}
+
+pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_addr *remote, bool inbound,
+                            pea__origin *origin, pea_error *why)
+{
+    pea_runtime *r = node->runtime;
     const pea_node_opts *limits = &node->limits;
-    int64_t now = pea__now_ms();
-    *origin = (pea__origin){.inbound = inbound};
-    if (banned(node, remote))
-        return refuse(node, remote, PEA_REFUSED_BY_BAN, 0, why);
+    *origin = (pea__origin){.inbound = inbound, .cost_kib = cost_of(chain)};
+    pea_err err = check_ban(node, remote, why);
+    if (err != PEA_OK)
+        return err;
     if (node->counts.connections >= limits->max_connections)
         return refuse(node, remote, PEA_REFUSED_BY_MAX_CONNECTIONS, limits->max_connections, why);
     if (node->counts.pending >= limits->max_pending ||
         (inbound && node->counts.pending_in >= inbound_pending_max(node)))
         return refuse(node, remote, PEA_REFUSED_BY_MAX_PENDING, limits->max_pending, why);
-    uint64_t used = pea_runtime_memory(r) + (uint64_t)r->connections * PEA__CONN_COST;
-    if (used + PEA__CONN_COST > r->memory_limit)
+    uint64_t used = pea_runtime_memory(r) + (atomic_load(&r->conns_kib) + origin->cost_kib) * UINT64_C(1024);
+    if (used > r->memory_limit)
         return refuse(node, remote, PEA_REFUSED_BY_MEMORY, r->memory_limit, why);
-    if (inbound) {
-        *origin = origin_of(node, remote, now);
-        pea_err err = check_ranges(node, remote, origin, now, why);
-        if (err != PEA_OK)
-            return err;
+    pea__refused no;
+    if (inbound && pea__ranges_take(node, remote, pea__now_ms(), origin, &no) != PEA_OK) {
+        char text[TEXT_BYTES];
+        pea__ranges_explain(&no, text, sizeof text);
+        return refuse_as(node, remote, no.reason, text, why);
     }
-    count(node, origin, true, true, 1);
     node->counts.connections++;
     node->counts.pending++;
     if (inbound)
         node->counts.pending_in++;
-    node->runtime->connections++;
+    atomic_fetch_add(&r->conns_kib, origin->cost_kib);
     return PEA_OK;
 }
 
@@ -372,18 +204,16 @@ static void pending_no_more(pea_node *node, const pea__origin *origin)
 
 void pea__admission_ready(pea_node *node, const pea__origin *origin)
 {
-    count(node, origin, false, true, UINT32_MAX);
+    pea__ranges_ready(node, origin);
     pending_no_more(node, origin);
-    if (origin->prefix != 0)
-        atomic_store(&slot(node, origin->prefix)->ready_ms, pea__now_ms());
     node->counts.ready++;
 }
 
 void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready)
 {
-    count(node, origin, true, !was_ready, UINT32_MAX);
+    pea__ranges_gone(node, origin, was_ready);
     node->counts.connections--;
-    node->runtime->connections--;
+    atomic_fetch_sub(&node->runtime->conns_kib, origin->cost_kib);
     if (was_ready)
         node->counts.ready--;
     else

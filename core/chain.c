@@ -118,6 +118,11 @@ pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why)
         "one_per_peer needs to know who we are on this chain: give it an identity, or see pea_chain_self()");
 }
 
+void pea__chain_cost(pea_chain *chain, size_t bytes)
+{
+    chain->cost += bytes;
+}
+
 pea_err pea__chain_use(pea_chain *chain, pea_error *why)
 {
     if (chain == NULL)

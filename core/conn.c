@@ -497,7 +497,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->node = node;
     c->id = ++r->last_conn * (r->n_threads + 1u) + c->worker->index;
     c->fd = fd;
-    c->side = (uint8_t)(dial != NULL ? dial->side : PEA_RESPONDER);
+    c->responder = dial == NULL || dial->side == PEA_RESPONDER;
     c->remote = *remote;
     c->origin = *origin;
     c->since_ms = c->born_ms = pea__now_ms();
@@ -506,7 +506,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->user = dial != NULL ? dial->user : NULL;
     c->target = target;
     pea_pipe_opts opts = {.size = sizeof opts,
-                          .side = (pea_side)c->side,
+                          .side = c->responder ? PEA_RESPONDER : PEA_INITIATOR,
                           .codec = codec,
                           .policy = node->policy,
                           .remote = &c->remote,

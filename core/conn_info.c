@@ -17,7 +17,7 @@ pea_node *pea_conn_node(const pea_conn *c)
 
 pea_side pea_conn_side(const pea_conn *c)
 {
-    return (pea_side)c->side;
+    return c->responder ? PEA_RESPONDER : PEA_INITIATOR;
 }
 
 pea_state pea_conn_state(const pea_conn *c)
@@ -55,7 +55,7 @@ void *pea_conn_user(const pea_conn *c)
 void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
 {
     *info = (pea_conn_info){.id = c->id,
-                            .side = (pea_side)c->side,
+                            .side = pea_conn_side(c),
                             .state = pea_conn_state(c),
                             .remote = c->remote,
                             .messages_in = c->messages_in,

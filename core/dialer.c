@@ -36,11 +36,16 @@ static pea_err check_remote(pea_node *node, const pea_addr *remote, const pea_di
     return PEA_OK;
 }
 
+static pea_chain *chain_of(const pea_node *node, const pea_dial_opts *o)
+{
+    return o->chain != NULL ? o->chain : node->chain;
+}
+
 /* What the caller said of the peer, and where the connection comes to hang. */
 static pea_err new_conn(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, const pea__origin *origin,
                         const pea_dial_opts *o, pea__target *target, int result, pea_error *why)
 {
-    pea_chain *chain = o->chain != NULL ? o->chain : node->chain;
+    pea_chain *chain = chain_of(node, o);
     return pea__conn_new(conn, node, fd, remote, origin, chain, pea__node_codec(node, chain, o->codec), o, target,
                          result, why);
 }
@@ -53,7 +58,7 @@ static pea_err dial_addr(pea_node *node, const pea_addr *remote, const pea_dial_
     pea_conn *conn;
     pea_err err = check_remote(node, remote, o, why);
     if (err == PEA_OK)
-        err = pea__admission_take(node, remote, false, &origin, why);
+        err = pea__admission_take(node, chain_of(node, o), remote, false, &origin, why);
     if (err != PEA_OK)
         return err;
     int fd = o->fd, result = 0;
@@ -108,7 +113,7 @@ static pea_err place_named(pea_node *node, const pea__host *host, pea__target *t
     pea_conn *conn;
     pea_err err = check_name(node, target, &o, why);
     if (err == PEA_OK)
-        err = pea__admission_take(node, &nowhere, false, &origin, why);
+        err = pea__admission_take(node, chain_of(node, &o), &nowhere, false, &origin, why);
     if (err != PEA_OK)
         return err;
     name_by_host(&o, target, host, plain);

@@ -69,16 +69,23 @@ static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
     ev_io_start(loop, &l->io);
 }
 
+/* It passed admission, and came to nothing. */
+static void log_lost(const pea_node *node, const pea_error *why)
+{
+    if (pea__log_may(node->runtime, PEA_LOG_WARNING, PEA__LOG_LOST))
+        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why->text);
+}
+
 static void admit(pea_listener *l, int fd, const pea_addr *from)
 {
     pea_node *node = l->node;
     pea__origin origin;
-    if (pea__admission_take(node, from, true, &origin, NULL) != PEA_OK) {
+    if (pea__admission_take(node, l->chain, from, true, &origin, NULL) != PEA_OK) {
         close(fd);
         return;
     }
     if (node->on.on_accept != NULL && node->on.on_accept(node, from, node->user) != PEA_OK) {
-        pea__admission_refused(node);
+        pea__admission_refused(node, from);
         pea__admission_gone(node, &origin, false);
         close(fd);
         return;
@@ -91,13 +98,13 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
     pea_error why;
     pea_conn *conn;
     if (pea__socket_ready(fd, from, &why) != PEA_OK) {
-        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
+        log_lost(node, &why);
         pea__admission_gone(node, &origin, false);
         close(fd);
         return;
     }
     if (pea__conn_new(&conn, node, fd, from, &origin, l->chain, l->codec, NULL, NULL, 0, &why) != PEA_OK) {
-        pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why.text);
+        log_lost(node, &why);
         close(fd);
         return;
     }

@@ -78,6 +78,7 @@ void pea__log_unsaid(pea_runtime *runtime)
         const char *what;
     } kinds[PEA__LOG_KINDS] = {
         [PEA__LOG_REFUSED] = {PEA_LOG_WARNING, "refusals"},
+        [PEA__LOG_LOST] = {PEA_LOG_WARNING, "accepted connections lost"},
         [PEA__LOG_ENDED] = {PEA_LOG_INFO, "connections ended"},
         [PEA__LOG_FAILED] = {PEA_LOG_INFO, "dials and handshakes failed"},
     };

@@ -159,13 +159,12 @@ static void make_room(pea_conn *conn)
         pea__conn_abort(conn, PEA_BY_HANDSHAKE, PEA_E_LIMIT, "it made room for others: max_pending is reached");
 }
 
-void pea__conn_make_room(pea_runtime *runtime, uint64_t id)
+bool pea__conn_make_room(pea_runtime *runtime, uint64_t id)
 {
-    if (runtime->n_threads == 0) {
-        make_room(pea__registry_find(&runtime->worker, id));
-        return;
-    }
-    (void)pea__mailbox_ask(runtime, id, make_room);
+    if (runtime->n_threads > 0)
+        return pea__mailbox_ask(runtime, id, make_room);
+    make_room(pea__registry_find(&runtime->worker, id));
+    return true;
 }
 
 /* ---- Send ---- */

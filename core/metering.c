@@ -4,8 +4,6 @@
  * lines; those whose neighbours have authenticated lately have a share of their own, which strangers cannot take. */
 #include "runtime_priv.h"
 
-#define LATELY_MS INT64_C(600000)
-
 /* ---- Lines ---- */
 
 /* Ids, since connections end while they wait. PEA_OK | PEA_E_NOMEM */
@@ -51,15 +49,6 @@ void pea__metering_stop(pea__worker *w)
 
 /* ---- Paying ---- */
 
-static bool is_known(const pea_conn *c, int64_t now)
-{
-    if (c->origin.exempt)
-        return true;
-    pea__prefix_slot *range = c->origin.prefix != 0 ? pea__prefix_table_at(c->node->prefixes, c->origin.prefix) : NULL;
-    int64_t last = range != NULL ? atomic_load(&range->ready_ms) : 0;
-    return last != 0 && now - last < LATELY_MS;
-}
-
 static void pay(pea_conn *c)
 {
     pea__pipe_paid(c->pipe);
@@ -76,7 +65,7 @@ void pea__metering_ask(pea_conn *c)
         pay(c); /* and so there is a round, in which the count begins anew */
         return;
     }
-    if (line_push(is_known(c, pea__now_ms()) ? &w->known : &w->strangers, c->id) != PEA_OK)
+    if (line_push(pea__ranges_known(c->node, &c->origin, pea__now_ms()) ? &w->known : &w->strangers, c->id) != PEA_OK)
         pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
     else
         pea__worker_rounds(w);

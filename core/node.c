@@ -29,8 +29,9 @@ static void fill_in(pea_node_opts *o)
     or_default(&o->prefix_burst, o->prefix_rate);
     if (o->prefix_bits4 == 0)
         o->prefix_bits4 = 24;
-    if (o->prefix_bits6 == 0)
-        o->prefix_bits6 = 56;
+    static const uint8_t bits6[sizeof o->prefix_bits6] = {64, 56, 48}, none[sizeof bits6];
+    if (memcmp(o->prefix_bits6, none, sizeof none) == 0)
+        memcpy(o->prefix_bits6, bits6, sizeof bits6);
     or_default(&o->connect_timeout_ms, 5000);
     or_default(&o->handshake_timeout_ms, 10000);
     or_default(&o->linger_ms, 2000);
@@ -49,6 +50,19 @@ static bool callbacks_fit(const pea_node_opts *o)
     return o->on == NULL || o->on_size > 0;
 }
 
+/* From narrow to wide, zeros behind. */
+static bool widths_fit(const pea_node_opts *o)
+{
+    const uint8_t *bits = o->prefix_bits6;
+    if (bits[0] == 0 || bits[0] > 128)
+        return false;
+    for (size_t i = 1; i < sizeof o->prefix_bits6; i++)
+        if (bits[i] != 0 && bits[i] >= bits[i - 1])
+            return false;
+    return true;
+}
+
+/* After the defaults are filled in: some numbers must fit each other. */
 static pea_err check(const pea_node_opts *o, pea_error *why)
 {
     if (!callbacks_fit(o))
@@ -60,9 +74,10 @@ static pea_err check(const pea_node_opts *o, pea_error *why)
         return err;
     if (pea__chain_mode(o->chain) == PEA_RECORDS && o->codec != NULL)
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
-    if (o->prefix_bits4 > 32 || o->prefix_bits6 > 128)
-        return pea__error(why, PEA_E_INVALID, "prefix_bits4 is at most 32, prefix_bits6 at most 128");
-    if (o->max_pending != 0 && o->max_pending != PEA_UNLIMITED && o->reserved_pending >= o->max_pending)
+    if (o->prefix_bits4 > 32 || !widths_fit(o))
+        return pea__error(why, PEA_E_INVALID,
+                          "prefix_bits4 is at most 32, prefix_bits6 at most 128, and each smaller than the one before");
+    if (o->max_pending != PEA_UNLIMITED && o->reserved_pending >= o->max_pending)
         return pea__error(why, PEA_E_INVALID, "reserved_pending leaves nobody else a place of max_pending");
     if (o->n_exempt > 0 && o->exempt == NULL)
         return pea__error(why, PEA_E_INVALID, "n_exempt is set, and exempt is not");
@@ -150,13 +165,13 @@ pea_err pea_node_new(pea_node **node, pea_runtime *runtime, const pea_node_opts 
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && pea__forked(runtime))
         err = pea__error(why, PEA_E_FORKED, NULL);
+    fill_in(&o);
     if (err == PEA_OK)
         err = check(&o, why);
     if (err == PEA_OK)
         err = node_make(&n, runtime, &o, why);
     if (err != PEA_OK)
         return err;
-    fill_in(&o);
     if (o.on != NULL)
         memcpy(&n->on, o.on, o.on_size < sizeof n->on ? o.on_size : sizeof n->on);
     n->user = o.user;

@@ -24,7 +24,7 @@
 #define PEA__ACCEPT_PAUSE_S 0.1      /* when descriptors or memory are exhausted */
 #define PEA__ROOM_PAUSE_S 0.001      /* until somebody on another thread has made room */
 #define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others */
-#define PEA__CONN_COST 2048u         /* what admission counts for a connection beside its buffers */
+#define PEA__CONN_COST 2048u /* what admission counts for a connection beside its buffers, and what its chain says */
 
 /* ---- worker.c: one loop thread ---- */
 
@@ -148,9 +148,8 @@ pea__worker *pea__least_loaded(pea_runtime *runtime);
 /* Gives a new connection to its worker: from here on only that one's thread touches it. */
 void pea__conn_place(pea_conn *conn);
 
-/* Ends a connection, on its own thread, unless it is READY by then. Nothing happens where there is no memory: its
- * handshake has a deadline. */
-void pea__conn_make_room(pea_runtime *runtime, uint64_t id);
+/* Ends a connection, on its own thread, unless it is READY by then. False: there is no memory, and nothing happens. */
+bool pea__conn_make_room(pea_runtime *runtime, uint64_t id);
 
 /* It has been freed there. */
 void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel);
@@ -194,6 +193,7 @@ void pea__judge_run(pea__worker *w);
 
 typedef enum pea__log_kind {
     PEA__LOG_REFUSED, /* by admission */
+    PEA__LOG_LOST,    /* accepted, and then there was no memory, or no socket any more */
     PEA__LOG_ENDED,   /* a connection that was READY */
     PEA__LOG_FAILED,  /* one that never was */
     PEA__LOG_KINDS
@@ -227,8 +227,8 @@ struct pea_runtime {
     uint32_t mailbox_bytes, nodes;
     atomic_uint ending;            /* nodes that have been freed and are not gone yet */
     atomic_size_t broadcast_bytes; /* of those that are on their way */
-    atomic_uint connections;
-    pea__worker *threads; /* beside `worker`, which is the caller's loop */
+    atomic_size_t conns_kib;       /* what connections hold beside their buffers */
+    pea__worker *threads;          /* beside `worker`, which is the caller's loop */
     uint32_t n_threads;
     void (*resolve)(void *arg, const char *host, uint16_t port, pea_ticket ticket); /* NULL: the system's */
     void *resolve_arg;
@@ -269,13 +269,16 @@ bool pea__runtime_with(uint64_t serial, void (*fn)(pea_runtime *runtime, void *a
 
 /* ---- node.c ---- */
 
-typedef struct pea__ban pea__ban;
+typedef struct pea__bans pea__bans;
 typedef struct pea__offer pea__offer;
 
 /* Where a connection came from, as admission counts it. */
 typedef struct pea__origin {
-    uint16_t ip, prefix; /* places of the node's table; 0: not counted */
-    bool inbound, exempt;
+    uint32_t place;    /* of the narrowest range that has one in the node's table; 0: not counted */
+    uint16_t cost_kib; /* what memory_limit is told of it, beside its buffers */
+    bool inbound : 1;  /* not dialled by us, whichever its role is */
+    bool exempt : 1;
+    bool others : 1; /* a narrower range has no place: it shares one beside this */
 } pea__origin;
 
 typedef struct pea__done {
@@ -315,8 +318,7 @@ struct pea_node {
     pea__prefix_table *prefixes; /* NULL: nothing is counted by range yet */
     pea_prefix *exempt;
     size_t n_exempt;
-    pea__ban *bans;
-    uint32_t n_bans;
+    pea__bans *bans; /* NULL: there never were any */
     pea__done *done;
     ev_timer deadline;
     atomic_bool shutting_down, overdue, freed;
@@ -341,6 +343,36 @@ void pea__node_notice(const pea_node *node, const pea_chain *chain);
 /* The codec of connections over `chain`: their own, else the node's; NULL in PEA_RECORDS. Not a new reference. */
 pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own);
 
+/* ---- bans.c ---- */
+
+/* Whether an address is banned now. */
+bool pea__banned(pea_node *node, const pea_addr *remote);
+void pea__bans_free(pea_node *node);
+
+/* ---- ranges.c ---- */
+
+typedef struct pea__refused {
+    pea_refusal reason;
+    unsigned times, bits; /* of the limit; of the range */
+    bool shared;          /* it has no place of its own */
+    uint64_t value;
+} pea__refused;
+
+/* Counts who comes to us where he comes from, as pending. PEA_OK | PEA_E_LIMIT | PEA_E_NOMEM (limits hold where nothing
+ * can be counted: nobody passes); then `no` says why, and he is not counted */
+PEA_MUST_CHECK pea_err pea__ranges_take(pea_node *node, const pea_addr *remote, int64_t now, pea__origin *origin,
+                                        pea__refused *no);
+void pea__ranges_explain(const pea__refused *no, char *text, size_t size);
+void pea__ranges_ready(const pea_node *node, const pea__origin *origin);
+void pea__ranges_gone(const pea_node *node, const pea__origin *origin, bool was_ready);
+
+/* Whether somebody from there was READY lately, or whoever comes from there is exempt. */
+bool pea__ranges_known(const pea_node *node, const pea__origin *origin, int64_t now);
+
+/* The place of the widest range that a pending connection comes from, 0: none; and how many are pending there. */
+uint32_t pea__ranges_widest(const pea_node *node, const pea_conn *conn);
+uint32_t pea__ranges_pending(const pea_node *node, uint32_t place);
+
 /* ---- admission.c ---- */
 
 /* Before accept(): whether all places for inbound handshakes are taken. Who waits in the socket's queue is met
@@ -348,14 +380,14 @@ pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_cod
 bool pea__admission_full(const pea_node *node);
 
 /* once the oldest pending connections of the busiest range have gone, which are asked to: at most so many. Returns how
- * many were; 0: those that were asked before have not all gone. */
+ * many were; 0: those that were asked before have not all gone, or there is no memory to ask. */
 unsigned pea__admission_make_room(pea_node *node, unsigned most);
 
-/* May this node have one more connection? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted and logged,
- * `why` names the limit and its value */
-PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_addr *remote, bool inbound, pea__origin *origin,
-                                           pea_error *why);
-void pea__admission_refused(pea_node *node); /* by on_accept */
+/* May this node have one more connection, over this chain? PEA_OK, and it is counted as pending | PEA_E_LIMIT, counted
+ * and logged, `why` names the limit and its value */
+PEA_MUST_CHECK pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_addr *remote, bool inbound,
+                                           pea__origin *origin, pea_error *why);
+void pea__admission_refused(pea_node *node, const pea_addr *remote); /* by on_accept */
 /* Whether a name's address may be dialled for a connection that was taken. PEA_OK | PEA_E_LIMIT, counted and logged.
  * Any loop thread. */
 PEA_MUST_CHECK pea_err pea__admission_may_dial(pea_node *node, const pea_addr *remote, pea_error *why);
@@ -477,15 +509,15 @@ struct pea_conn {
     bool challenged : 1; /* one_per_peer.c: a newcomer waits for a sign of life from here */
     bool in_line : 1;    /* and this is the newcomer */
     bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
-    uint8_t side;
+    bool responder : 1;  /* its pea_side */
     /* Bytes: other threads look. */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
     atomic_bool settled; /* READY, or over */
     atomic_bool usable;  /* READY, and no end of it has begun */
     pea__origin origin;
-    /* As in pea_stats_conn; and how many messages the node's tally knows of, modulo 2^32. */
-    uint32_t queue_full, pauses, dropped, queued_most, told_in, told_out;
-    uint32_t partial_bytes; /* partial.c: that its pipe holds of what the peer sent */
+    uint32_t told_in, told_out;                        /* messages that the node's tally knows of, modulo 2^32 */
+    uint32_t queue_full, pauses, dropped, queued_most; /* as in pea_stats_conn */
+    uint32_t partial_bytes;                            /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
     int64_t since_ms;                    /* this state began */
@@ -493,10 +525,11 @@ struct pea_conn {
     int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
     int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
     pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
-    pea_conn *fellow, **fellow_link;     /* of the pending ones that came to us; once READY of the same peer's */
-    pea__sent *sent_last;                /* a ring: its next is the first; NULL: none */
-    pea__peer_entry *named;              /* its peer's entry; NULL: it has not come so far */
-    pea__target *target;                 /* NULL: it was not dialled by name */
+    pea_conn *fellow;                    /* the next that is pending and came to us; once READY, of the same peer */
+    pea_conn **fellow_link;
+    pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
+    pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
+    pea__target *target;    /* NULL: it was not dialled by name */
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;

@@ -35,6 +35,8 @@ void pea__conn_tally(const pea_conn *c, enum pea__tally_at at, uint64_t n)
 
 void pea__conn_tally_messages(pea_conn *c)
 {
+    if (!c->ready)
+        return;
     uint32_t in = (uint32_t)c->messages_in - c->told_in, out = (uint32_t)c->messages_out - c->told_out;
     if (in > 0)
         pea__conn_tally(c, PEA__T_MESSAGES_IN, in);

@@ -112,7 +112,7 @@ int main(int argc, char **argv)
     pea_node_opts *opts = PEA_NODE(.chain = chain, .policy = pea_trust_policy(trust), .on = &on);
     opts->max_connections = 1000;
     opts->max_per_ip = 20;     /* an address's connections, in any state */
-    opts->max_per_prefix = 50; /* and those of its neighbours: /24, or /56 of IPv6 */
+    opts->max_per_prefix = 50; /* and those of its neighbours: a /24, or a /64 of IPv6 */
     opts->prefix_rate = 10;    /* new ones of such a range a second, once a burst of 50 is used up */
     opts->prefix_burst = 50;
     opts->one_per_peer = true; /* or a friend had as many buckets as connections */

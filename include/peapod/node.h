@@ -67,11 +67,14 @@ typedef struct pea_node_opts {
     uint32_t high_water, low_water; /* bytes queued for one connection; default 128 KiB and 32 KiB */
     bool half_close;                /* a peer's END leaves our direction open */
 
-    /* Inbound connections, by where they come from. IPv4-mapped IPv6 counts as IPv4; Unix sockets come from nowhere. */
+    /* Inbound connections, by where they come from. IPv4-mapped IPv6 counts as IPv4; Unix sockets come from nowhere.
+     * Who has an address of IPv6 has a /64 of them, and may have a /48: an "IP" is there the narrowest range of
+     * prefix_bits6, and what a range may have, the next wider one may have four times. */
     uint32_t reserved_pending;           /* of max_pending, for dials of ours alone; default an eighth */
     uint32_t max_per_ip, max_per_prefix; /* in all states; default PEA_UNLIMITED */
     uint32_t prefix_rate, prefix_burst; /* new ones of a range a second, and at once; default PEA_UNLIMITED; the rate */
-    uint8_t prefix_bits4, prefix_bits6; /* what a range is; default /24 and /56 */
+    uint8_t prefix_bits4;               /* what a range is; default /24 */
+    uint8_t prefix_bits6[3];            /* from narrow to wide, zeros behind; default {64, 56, 48} */
     const pea_prefix *exempt;           /* ranges that these five do not hold for; copied. NULL: none */
     size_t n_exempt;
 
@@ -88,7 +91,7 @@ typedef struct pea_node_opts {
 #define PEA_NODE_INIT                                                                                                  \
     {                                                                                                                  \
         sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, sizeof(pea_node_callbacks), nullptr, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, 0, nullptr, 0, 0, PEA_OVERFLOW_BLOCK, false                  \
+            0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, {0, 0, 0}, nullptr, 0, 0, PEA_OVERFLOW_BLOCK, false          \
     }
 #else
 #define PEA_NODE_INIT                                                        \

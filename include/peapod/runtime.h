@@ -29,7 +29,7 @@ typedef struct pea_runtime_opts {
     /* the caller's: it must outlive the runtime and be run by the thread that uses it. NULL: the runtime waits on a
      * thread of its own, and its callbacks run inside pea_runtime_dispatch() */
     struct ev_loop *loop;
-    /* bytes that all connections' buffers may hold before new connections are refused; 0: 1 GiB */
+    /* bytes that all connections and their buffers may hold before new connections are refused; 0: 1 GiB */
     uint64_t memory_limit;
     uint32_t mailbox_bytes; /* most that pea_post_* may queue; 0: 16 MiB */
     pea_log_fn log;         /* NULL: silent */

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "chain_priv.h"
+
 static int setup(void **state)
 {
     static net n;
@@ -122,6 +124,24 @@ static void memory_limit(void **state)
     assert_non_null(strstr(why.text, "memory_limit = 8192"));
 }
 
+/* Whoever adds a stage says what it holds for each connection beside our buffers; it is given back at the end. */
+static void memory_that_stages_hold(void **state)
+{
+    net *n = *state;
+    pea_error why;
+    pea__chain_cost(n->chain, 2000);
+    net_node(&n->a, PEA_NODE(.name = "a"));
+    net_node(&n->b, PEA_NODE(.name = "b"));
+    net_listen(&n->b);
+    for (unsigned i = 1; i <= 3; i++) {
+        net_meet(n); /* twice 4 KiB, which is all there is */
+        check_err(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.again = true), NULL, &why), PEA_E_LIMIT);
+        assert_non_null(strstr(why.text, "memory_limit = 8192"));
+        pea_conn_abort(n->b.conn);
+        net_wait(n, n->a.disconnects == i && n->b.disconnects == i);
+    }
+}
+
 static void refused_by_on_accept(void **state)
 {
     net *n = *state;
@@ -130,6 +150,7 @@ static void refused_by_on_accept(void **state)
     n->b.accept = PEA_E_REFUSED;
     check_turned_away(n, net_raw_connect(&n->b));
     assert_int_equal(refused(&n->b), 1);
+    assert_non_null(strstr(n->warning, "on_accept said no: 127.0.0.1:"));
     assert_int_equal(n->b.accepts, 1);
     assert_int_equal(n->b.failures, 0); /* it never was a connection */
     pea_counts counts;
@@ -263,10 +284,15 @@ static void descriptors_are_marked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        entry(max_pending_in),         entry(max_pending_out),
-        entry(max_connections),        cmocka_unit_test_setup_teardown(memory_limit, setup_small, teardown),
-        entry(refused_by_on_accept),   entry(unlisten_inside_on_accept),
-        entry(free_inside_on_accept),  entry(no_descriptors),
+        entry(max_pending_in),
+        entry(max_pending_out),
+        entry(max_connections),
+        cmocka_unit_test_setup_teardown(memory_limit, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(memory_that_stages_hold, setup_small, teardown),
+        entry(refused_by_on_accept),
+        entry(unlisten_inside_on_accept),
+        entry(free_inside_on_accept),
+        entry(no_descriptors),
         entry(descriptors_are_marked),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);

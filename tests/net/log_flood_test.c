@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* However often a peer makes us say something, the log has few lines of it, and none is lost from the sum. How many
  * seconds the flood takes decides how many lines there may be, so that no machine is too slow for this test. */
+#include "support/faults.h"
 #include "support/net.h"
 
 #include <pthread.h>
@@ -106,6 +107,43 @@ static void refusals(void **state)
     check(&n, &h, began, 0);
 }
 
+static void refusals_by_on_accept(void **state)
+{
+    static net n;
+    static heard h;
+    (void)state;
+    start(&n, &h, PEA_LOG_WARNING, "refusals", 0);
+    net_node(&n.b, PEA_NODE(.name = "b"));
+    net_listen(&n.b);
+    n.b.accept = PEA_E_REFUSED;
+    unsigned long began = now_s();
+    for (unsigned i = 0; i < FLOOD; i++) {
+        close(net_raw_connect(&n.b));
+        net_poll(&n);
+    }
+    net_wait(&n, n.b.accepts == FLOOD);
+    check(&n, &h, began, 0);
+}
+
+static void no_memory_for_them(void **state)
+{
+    static net n;
+    static heard h;
+    (void)state;
+    start(&n, &h, PEA_LOG_WARNING, "accepted connections lost", 0);
+    net_node(&n.b, PEA_NODE(.name = "b"));
+    net_listen(&n.b);
+    unsigned long began = now_s();
+    faults_arm_all();
+    for (unsigned i = 0; i < FLOOD; i++) {
+        close(net_raw_connect(&n.b));
+        net_poll(&n);
+    }
+    net_wait(&n, n.b.accepts == FLOOD);
+    assert_true(faults_disarm());
+    check(&n, &h, began, 0);
+}
+
 static void handshakes_that_fail(void **state)
 {
     static net n;
@@ -161,8 +199,11 @@ static void ends_on_several_threads(void **state)
 
 int main(void)
 {
+    faults_install();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals),
+        cmocka_unit_test(refusals_by_on_accept),
+        cmocka_unit_test(no_memory_for_them),
         cmocka_unit_test(handshakes_that_fail),
         cmocka_unit_test(ends_on_several_threads),
     };

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "addr_priv.h"
@@ -331,6 +332,43 @@ static void write_failed(pea_conn *c)
     pea__conn_pump(c);
 }
 
+/* The system's word for bytes to write. */
+static struct iovec piece(pea_span span)
+{
+    union {
+        const uint8_t *in;
+        uint8_t *out;
+    } unconst = {.in = span.data}; /* nobody writes through it */
+    return (struct iovec){unconst.out, span.len};
+}
+
+/* One system call. Returns the bytes that the socket took, -1 after an error that it told the round. */
+static ssize_t write_once(pea_conn *c, const pea_span *spans, size_t n_spans)
+{
+    struct iovec pieces[2];
+    struct msghdr h = {.msg_iov = pieces, .msg_iovlen = n_spans};
+    for (size_t i = 0; i < n_spans; i++)
+        pieces[i] = piece(spans[i]);
+    ssize_t n;
+    do
+        n = n_spans == 1 ? send(c->fd, spans[0].data, spans[0].len, MSG_NOSIGNAL) : sendmsg(c->fd, &h, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && !pea__would_block(errno)) {
+        c->sys_errno = errno; /* told in the round: a callback may be on the stack */
+        pea__worker_queue(c->worker, c);
+        return -1;
+    }
+    return n > 0 ? n : 0;
+}
+
+/* Whether a write more may be made now: some, then the others have their turn; but what the caller lent goes as far as
+ * the socket takes it. */
+static bool may_write(const pea_conn *c, unsigned writes)
+{
+    const pea__lent *lent = c->pipe->lent;
+    return writes < PEA__WRITES_PER_EVENT || (lent != NULL && lent->msg == NULL);
+}
+
 /* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
 static void write_out(pea_conn *c)
 {
@@ -338,9 +376,10 @@ static void write_out(pea_conn *c)
         c->queued_most = (uint32_t)pea_pipe_queued(c->pipe);
     if (c->connecting || c->blocked || c->over || c->sys_errno != 0)
         return;
-    for (unsigned i = 0; i < PEA__WRITES_PER_EVENT; i++) {
-        pea_span span;
-        pea_err err = pea_pipe_output(c->pipe, &span);
+    for (unsigned i = 0; may_write(c, i); i++) {
+        pea_span spans[2];
+        size_t n_spans;
+        pea_err err = pea__pipe_output(c->pipe, spans, &n_spans);
         if (err != PEA_OK) {
             if (err == PEA_EOF && !c->shut) {
                 c->shut = true;
@@ -348,20 +387,15 @@ static void write_out(pea_conn *c)
             }
             return;
         }
-        ssize_t n;
-        do
-            n = send(c->fd, span.data, span.len, MSG_NOSIGNAL);
-        while (n < 0 && errno == EINTR);
-        if (n < 0 && !pea__would_block(errno)) {
-            c->sys_errno = errno; /* told in the round: a callback may be on the stack */
-            pea__worker_queue(c->worker, c);
+        size_t want = spans[0].len + (n_spans > 1 ? spans[1].len : 0);
+        ssize_t n = write_once(c, spans, n_spans);
+        if (n < 0)
             return;
-        }
-        size_t sent = n > 0 ? (size_t)n : 0;
+        size_t sent = (size_t)n;
         c->bytes_out += sent;
         pea__conn_tally(c, PEA__T_BYTES_OUT, sent);
         pea_pipe_sent(c->pipe, sent);
-        if (sent < span.len) {
+        if (sent < want) {
             if (sent > 0 || c->taken_ms == 0)
                 c->taken_ms = pea__now_ms();
             c->blocked = true;
@@ -583,8 +617,10 @@ static pea_err not_sent(pea_conn *c, pea_err err)
     return err;
 }
 
-static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len)
+/* `msg`: whose bytes they are; NULL: the caller's. */
+static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len, pea_msg *msg)
 {
+    pea__lent lent;
     if (pea__forked(c->worker->runtime))
         return PEA_E_FORKED;
     if (!c->queued) {
@@ -592,20 +628,23 @@ static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len)
             return PEA_E_STATE;
         pea__worker_queue(c->worker, c);
     }
-    pea_err err = pea_pipe_send(c->pipe, data, len);
+    bool may_lend = !c->blocked || (msg != NULL && len > PEA_WRITE_MAX);
+    pea_err err = pea__pipe_send(c->pipe, data, len, may_lend ? &lent : NULL);
     if (err != PEA_OK)
         return not_sent(c, err);
     c->messages_out++;
     if (pea_pipe_queued(c->pipe) >= PEA_WRITE_MAX && !c->blocked)
         write_out(c); /* a full write need not wait for the round; what it brings is told there */
-    return PEA_OK;
+    err = pea__pipe_lent_back(c->pipe, msg);
+    c->pump_due = c->pump_due || err != PEA_OK;
+    return err;
 }
 
 pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
 {
     uint8_t *at;
     if (!c->queued || c->worker->fork_count != pea__fork_count || !pea__pipe_place(c->pipe, len, &at))
-        return send_slowly(c, data, len);
+        return send_slowly(c, data, len, NULL);
     c->messages_out++;
     pea__message_put(at, data, len);
     return PEA_OK;
@@ -617,7 +656,8 @@ pea_err pea_conn_send_msg(pea_conn *c, pea_msg *msg, void (*on_sent)(void *arg, 
     if (on_sent != NULL && (s = pea__alloc(sizeof *s)) == NULL)
         return PEA_E_NOMEM;
     pea_span span = pea_msg_span(msg);
-    pea_err err = pea_conn_send(c, span.data, span.len);
+    pea_err err =
+        span.len > PEA_WRITE_MAX ? send_slowly(c, span.data, span.len, msg) : pea_conn_send(c, span.data, span.len);
     if (err != PEA_OK || s == NULL) {
         pea__free(s);
         return err;

@@ -174,7 +174,7 @@ void pea_pipe_free(pea_pipe *p)
     codec_destroy(p);
     for (size_t i = p->top; i >= 1; i--)
         p->floors[i].transform.ops->destroy(p->floors[i].transform.self);
-    pea_buf_free(&p->tx);
+    pea__tx_drop(p);
     pea_buf_free(&p->out);
     pea_codec_unref(p->codec);
     pea_policy_unref(p->policy);
@@ -447,7 +447,7 @@ static pea_err opening(pea_pipe *p, pea_event *event)
 /* After our last word: all of it must be out, and the peer must have ended, or said more than we read. */
 static pea_err farewell(pea_pipe *p)
 {
-    bool out = p->tx.len + p->out.len == 0 && p->wire_end_said;
+    bool out = pea__tx_waits(p) + p->out.len == 0 && p->wire_end_said;
     if (!out || !(p->fin || p->discarded >= PEA__DISCARD_MAX))
         return PEA_MORE;
     p->phase = PEA__OVER;

@@ -65,6 +65,19 @@ const pea_peer *pea__pipe_self(const pea_pipe *pipe);
  * PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__pipe_ping(pea_pipe *pipe);
 
+typedef struct pea__lent pea__lent;
+
+/* As pea_pipe_send(). A message that fills a write may stay where it is, described by `*lent`: then it must, and nothing
+ * else be queued, until pea__pipe_lent_back(). `lent` may be NULL. */
+PEA_MUST_CHECK pea_err pea__pipe_send(pea_pipe *pipe, const void *data, size_t len, pea__lent *lent);
+
+/* The caller wants its message back: what has not gone out of it is copied, or referred to if it is the end of a shared
+ * one and large. PEA_OK | PEA_E_NOMEM (fatal: CLOSED follows) */
+PEA_MUST_CHECK pea_err pea__pipe_lent_back(pea_pipe *pipe, pea_msg *msg);
+
+/* As pea_pipe_output(), in up to two pieces. */
+PEA_MUST_CHECK pea_err pea__pipe_output(pea_pipe *pipe, pea_span spans[2], size_t *n);
+
 /* Whether pea_pipe_output() would have something to say. */
 bool pea__pipe_has_output(const pea_pipe *pipe);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages), pipe_verdict.c
- * (who may come in, and stay), pipe_read.c (wire to messages), pipe_write.c (messages to wire) and channel.c (what
+ * (who may come in, and stay), pipe_read.c (wire to messages), pipe_queue.c and pipe_write.c (messages to wire) and channel.c (what
  * native mode says beside messages); conn.c reaches in by pipe_fast_priv.h alone. Nobody else includes it. */
 #ifndef PEAPOD_PIPE_STATE_PRIV_H
 #define PEAPOD_PIPE_STATE_PRIV_H
@@ -56,6 +56,12 @@ typedef struct pea__verdict {
     bool expired;                /* refused, and it was only the time */
 } pea__verdict;
 
+/* The rest of a message that goes out from where it lies: the caller's, until the call returns, or a shared one's. */
+struct pea__lent {
+    pea_span rest;
+    pea_msg *msg; /* NULL: it is the caller's, and so is this */
+};
+
 /* What was said in the plaintext stages. */
 typedef struct pea__transcript {
     size_t stages;
@@ -83,9 +89,10 @@ enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
 
 struct pea_pipe {
     /* Sending: what every message touches comes first. */
-    size_t tx_room; /* bytes that may be put without a thought; 0 whenever anything else needs one */
-    pea_buf tx;     /* plaintext: closed chunks, then at most one open one */
-    size_t tx_open; /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
+    size_t tx_room;  /* bytes that may be put without a thought; 0 whenever anything else needs one */
+    pea_buf tx;      /* plaintext: closed chunks, then at most one open one */
+    size_t tx_open;  /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
+    pea__lent *lent; /* what follows tx, and was not copied to it; NULL: nothing */
     const pea_codec_ops *codec_ops;
     void *codec_self;
     uint32_t length4_end; /* the codec is 4 bytes big-endian, spelled out here: no payload is so large; 0: it is not */
@@ -181,16 +188,29 @@ pea_err pea__read_message(pea_pipe *p, pea_event *event); /* PEA_OK | PEA_AGAIN 
 pea_err pea__read_ended(pea_pipe *p, pea_err end);        /* the stream ended so; returns PEA_AGAIN */
 bool pea__read_partial(const pea_pipe *p);
 
-/* ---- pipe_write.c ---- */
+/* ---- pipe_queue.c ---- */
+
+/* Plaintext that waits: in tx, and behind it. */
+static inline size_t pea__tx_waits(const pea_pipe *p)
+{
+    return p->tx.len + (p->lent != NULL ? p->lent->rest.len : 0);
+}
+
+/* The first `n` bytes of it, in at most two pieces. Returns how many pieces. */
+size_t pea__tx_front(const pea_pipe *p, size_t n, pea_span spans[2]);
+void pea__tx_consume(pea_pipe *p, size_t n); /* they have been sealed or written */
 
 void pea__window_close(pea_pipe *p); /* sends think again */
 /* queues a whole chunk */
 PEA_MUST_CHECK pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t len);
-/* seals through the transforms below `floor`, to the wire at once */
-PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);
 void pea__tx_drop(pea_pipe *p);
 /* Drops what is queued, but for the rest of a chunk that has begun to go out: a farewell may follow it. */
 void pea__tx_cut(pea_pipe *p);
+
+/* ---- pipe_write.c ---- */
+
+/* seals through the transforms below `floor`, to the wire at once */
+PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);
 
 /* ---- channel.c ---- */
 

@@ -116,7 +116,7 @@ static bool hear(part p, void *message, size_t size)
 
 static server_report ask_server(void)
 {
-    server_report said;
+    server_report said = {0};
     must(send(children[SERVER].control, "", 1, MSG_NOSIGNAL) == 1 && hear(SERVER, &said, sizeof said),
          "the server is gone");
     return said;

@@ -67,8 +67,8 @@ PEA_MUST_CHECK pea_err pea__pipe_ping(pea_pipe *pipe);
 
 typedef struct pea__lent pea__lent;
 
-/* As pea_pipe_send(). A message that fills a write may stay where it is, described by `*lent`: then it must, and nothing
- * else be queued, until pea__pipe_lent_back(). `lent` may be NULL. */
+/* As pea_pipe_send(). A message that fills a write may stay where it is, described by `*lent`: then it must, and
+ * nothing else be queued, until pea__pipe_lent_back(). `lent` may be NULL. */
 PEA_MUST_CHECK pea_err pea__pipe_send(pea_pipe *pipe, const void *data, size_t len, pea__lent *lent);
 
 /* The caller wants its message back: what has not gone out of it is copied, or referred to if it is the end of a shared

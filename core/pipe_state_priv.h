@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of a pipe, shared by the files that are one: pipe.c (life and API), pipe_stage.c (stages), pipe_verdict.c
- * (who may come in, and stay), pipe_read.c (wire to messages), pipe_queue.c and pipe_write.c (messages to wire) and channel.c (what
- * native mode says beside messages); conn.c reaches in by pipe_fast_priv.h alone. Nobody else includes it. */
+ * (who may come in, and stay), pipe_read.c (wire to messages), pipe_queue.c and pipe_write.c (messages to wire) and
+ * channel.c (what native mode says beside messages); conn.c reaches in by pipe_fast_priv.h alone. Nobody else includes
+ * it. */
 #ifndef PEAPOD_PIPE_STATE_PRIV_H
 #define PEAPOD_PIPE_STATE_PRIV_H
 

@@ -37,7 +37,7 @@ void pea__prefix_table_free(pea__prefix_table *table)
 
 pea__prefix_slot *pea__prefix_table_at(pea__prefix_table *table, uint32_t place)
 {
-    return place == 0 ? NULL : &table->slots[place - 1];
+    return &table->slots[place - 1];
 }
 
 static bool same(const pea_prefix *a, const pea_prefix *b)

@@ -37,7 +37,7 @@ uint32_t pea__prefix_table_find(const pea__prefix_table *table, const pea_prefix
 uint32_t pea__prefix_table_others(const pea__prefix_table *table, const pea_prefix *prefix);
 uint32_t pea__prefix_table_beside(uint32_t place);
 
-/* The place of this number; NULL for 0. */
+/* The place of this number, which is not 0. */
 pea__prefix_slot *pea__prefix_table_at(pea__prefix_table *table, uint32_t place);
 
 /* Whether there is a token in a bucket that holds `burst` and fills by `rate` a second; and takes it. */

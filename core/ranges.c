@@ -63,9 +63,15 @@ static unsigned levels_of(const pea_node *node, const pea_addr *remote, level le
     return n;
 }
 
+/* NULL: it has no place. */
 static pea__prefix_slot *slot(const pea_node *node, uint32_t place)
 {
     return place == 0 ? NULL : pea__prefix_table_at(node->prefixes, place);
+}
+
+static pea__prefix_slot *others_beside(const pea_node *node, const pea__origin *origin)
+{
+    return pea__prefix_table_at(node->prefixes, pea__prefix_table_beside(origin->place));
 }
 
 static bool is_exempt(const pea_node *node, const pea_addr *remote)
@@ -88,7 +94,7 @@ static void add(pea__prefix_slot *s, bool connections, bool pending, unsigned by
 static void count(const pea_node *node, const pea__origin *origin, bool connections, bool pending, unsigned by)
 {
     if (origin->others)
-        add(slot(node, pea__prefix_table_beside(origin->place)), connections, pending, by);
+        add(others_beside(node, origin), connections, pending, by);
     for (pea__prefix_slot *s = slot(node, origin->place), *wider; s != NULL; s = wider) {
         wider = slot(node, s->wider);
         add(s, connections, pending, by);
@@ -153,16 +159,17 @@ static pea_err enter(const pea_node *node, const pea_addr *remote, int64_t now, 
     for (unsigned i = 0; i < n && err == PEA_OK && !shared; i++) {
         uint32_t place = pea__prefix_table_take(node->prefixes, &levels[i].range, now);
         shared = place == 0;
-        if (shared) {
+        if (shared)
             place = share(node, origin, &levels[i]);
-        } else {
-            if (slot(node, place)->wider != origin->place) /* it has no connections: nobody else looks at it */
-                slot(node, place)->wider = origin->place;
+        pea__prefix_slot *s = pea__prefix_table_at(node->prefixes, place);
+        if (!shared) {
+            if (s->wider != origin->place) /* it has no connections: nobody else looks at it */
+                s->wider = origin->place;
             origin->place = place;
         }
         if (no != NULL)
-            err = check(node, slot(node, place), &levels[i], shared, now, no);
-        add(slot(node, place), true, true, 1);
+            err = check(node, s, &levels[i], shared, now, no);
+        add(s, true, true, 1);
     }
     return err;
 }
@@ -170,7 +177,7 @@ static pea_err enter(const pea_node *node, const pea_addr *remote, int64_t now, 
 static void spend(const pea_node *node, const pea__origin *origin)
 {
     if (origin->others)
-        pea__prefix_slot_spend(slot(node, pea__prefix_table_beside(origin->place)));
+        pea__prefix_slot_spend(others_beside(node, origin));
     for (pea__prefix_slot *s = slot(node, origin->place); s != NULL; s = slot(node, s->wider))
         pea__prefix_slot_spend(s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages that are not copied to the queue: whatever their sizes, and however slowly they go, each arrives whole and in
- * its place; and a large one that many are to have is held once. */
+/* Messages that are not copied to the queue: whatever their sizes, and however slowly they go, each arrives whole and
+ * in its place; and a large one that many are to have is held once. */
 #include "support/faults.h"
 #include "support/net.h"
 #include "support/prng.h"

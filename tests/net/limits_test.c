@@ -281,6 +281,37 @@ static void descriptors_are_marked(void **state)
 
 #define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+/* Too few descriptors for worker threads: there is an error, and no abort by the loop library. */
+static void too_few_for_threads(void **state)
+{
+    struct rlimit before, limit;
+    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
+    unsigned failed = 0, made = 0;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = before;
+    int next = dup(0);
+    for (unsigned left = 0; left < 24; left++) {
+        pea_runtime *runtime;
+        pea_error why;
+        limit.rlim_cur = (rlim_t)next + left;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        pea_err err = pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop, .workers = 4), &why);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        if (err == PEA_OK) {
+            made++;
+            check_ok(pea_runtime_free(runtime));
+            continue;
+        }
+        check_err(err, PEA_E_SYS);
+        assert_int_equal(why.sys, EMFILE);
+        failed++;
+    }
+    close(next);
+    ev_loop_destroy(loop);
+    assert_true(failed > 0 && made > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +325,7 @@ int main(void)
         entry(free_inside_on_accept),
         entry(no_descriptors),
         entry(descriptors_are_marked),
+        cmocka_unit_test(too_few_for_threads),
     };
     return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
 }

@@ -3,13 +3,10 @@
  * side at any time, each on_connect has its on_disconnect. Made to be run under ThreadSanitizer. */
 #include "support/check.h"
 
-#include <errno.h>
 #include <ev.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include "peapod/chain.h"
 #include "peapod/identity.h"
@@ -478,37 +475,6 @@ static void one_per_peer_across_threads(void **state)
     }
 }
 
-/* Few descriptors are left: there is an error, and no abort by the loop library. */
-static void few_descriptors(void **state)
-{
-    struct rlimit before, limit;
-    struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
-    unsigned failed = 0, made = 0;
-    (void)state;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    limit = before;
-    int next = dup(0);
-    for (unsigned left = 0; left < 24; left++) {
-        pea_runtime *runtime;
-        pea_error why;
-        limit.rlim_cur = (rlim_t)next + left;
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-        pea_err err = pea_runtime_new(&runtime, PEA_RUNTIME(.loop = loop, .workers = 4), &why);
-        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-        if (err == PEA_OK) {
-            made++;
-            check_ok(pea_runtime_free(runtime));
-            continue;
-        }
-        check_err(err, PEA_E_SYS);
-        assert_int_equal(why.sys, EMFILE);
-        failed++;
-    }
-    close(next);
-    ev_loop_destroy(loop);
-    assert_true(failed > 0 && made > 0);
-}
-
 static void bad_numbers(void **state)
 {
     pea_runtime *runtime;
@@ -534,7 +500,6 @@ int main(void)
         cmocka_unit_test(broadcasts_while_nodes_are_freed),
         cmocka_unit_test(a_survey_sees_all_threads),
         cmocka_unit_test(one_per_peer_across_threads),
-        cmocka_unit_test(few_descriptors),
         cmocka_unit_test(bad_numbers),
     };
     return cmocka_run_group_tests_name("workers", tests, NULL, NULL);

@@ -1,231 +1,291 @@
 /* SPDX-License-Identifier: MIT */
-/* The limit that oneway is measured against: the same work with nothing on top. `raw_oneway plain|noise SIZE
- * SECONDS`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and parsed in place
- * from reads of 256 KiB; noise: each write is one ChaCha20-Poly1305 record by libsodium. Prints messages per second
- * as the receiver counted them. */
+/* The limit that oneway is measured against: the same work with nothing on top. `raw_oneway plain|AEAD SIZE SECONDS
+ * [CONNECTIONS]`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and parsed in place
+ * from reads of 256 KiB; with an AEAD (see raw_aead.h) each write is one record. One connection blocks, more are waited
+ * for with epoll. Prints the CPU time of each process for a message, and messages per second as the receiver counted
+ * them. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sodium.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "two.h"
+#include "peers/peer.h"
+#include "raw_aead.h"
 
 #define WRITE_BYTES 61440u
 #define READ_BYTES 262144u
-#define RECORD_PLAIN (WRITE_BYTES - 18u) /* a 2-byte length and a 16-byte tag */
+#define RECORD_PLAIN (WRITE_BYTES - 2u - RAW_TAG_BYTES) /* a 2-byte length and a tag are its rest */
 #define SIZE_MOST (8u << 20)
+#define CONNECTIONS_MOST 1000
+#define EVENTS 64
 
-static const uint8_t key[crypto_aead_chacha20poly1305_ietf_KEYBYTES] = {1};
+/* What a read left over: the beginning of a record, of a frame. */
+typedef struct rest {
+    uint8_t *data;
+    size_t len;
+} rest;
+
+typedef struct flow {
+    int fd;
+    uint64_t records;
+    uint8_t *queue; /* the sender's: frames that are not in a write yet */
+    size_t queued;
+    uint8_t *record; /* the write that is under way, and where it begins */
+    const uint8_t *write;
+    size_t left;
+    rest wire, plain; /* the receiver's */
+} flow;
+
+static raw_aead *aead; /* NULL: plain */
+static size_t size, connections = 1;
+static flow flows[CONNECTIONS_MOST];
+static uint8_t *payload;
+static peer_meter meter;
 
 static void put_be32(uint8_t *p, uint32_t v)
 {
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
+    v = htonl(v);
+    memcpy(p, &v, sizeof v);
 }
 
 static uint32_t get_be32(const uint8_t *p)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static void nonce_of(uint64_t n, uint8_t nonce[12])
-{
-    memset(nonce, 0, 4);
-    for (unsigned i = 0; i < 8; i++)
-        nonce[4 + i] = (uint8_t)(n >> (8 * i));
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return ntohl(v);
 }
 
 /* ---- The sender ---- */
 
-static void write_all(int fd, const uint8_t *data, size_t len)
+static void prepare_to_send(flow *f)
 {
-    while (len > 0) {
-        ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+    f->queue = peer_payload(WRITE_BYTES + size + 4);
+    f->record = peer_payload(WRITE_BYTES);
+}
+
+/* The next write: each message is copied once, as an application's would be. */
+static void next_write(flow *f)
+{
+    size_t batch = aead != NULL ? RECORD_PLAIN : WRITE_BYTES;
+    if (f->write == f->queue + batch || f->write == f->record + WRITE_BYTES) { /* the last one has left */
+        memmove(f->queue, f->queue + batch, f->queued - batch);
+        f->queued -= batch;
+    }
+    while (f->queued < batch) {
+        put_be32(f->queue + f->queued, (uint32_t)size);
+        memcpy(f->queue + f->queued + 4, payload, size);
+        f->queued += 4 + size;
+    }
+    f->write = f->queue;
+    f->left = batch;
+    if (aead == NULL)
+        return;
+    raw_seal(aead, f->records++, f->queue, batch, f->record + 2);
+    f->record[0] = (uint8_t)((batch + RAW_TAG_BYTES) >> 8);
+    f->record[1] = (uint8_t)(batch + RAW_TAG_BYTES);
+    f->write = f->record;
+    f->left = WRITE_BYTES;
+}
+
+/* Returns when the socket takes no more; a blocking one always does. */
+static void send_all(flow *f)
+{
+    for (;;) {
+        if (f->left == 0)
+            next_write(f);
+        ssize_t n = send(f->fd, f->write, f->left, MSG_NOSIGNAL);
+        if (n < 0 && errno == EAGAIN)
+            return;
         if (n < 0)
             exit(0); /* the receiver has seen enough */
-        data += n;
-        len -= (size_t)n;
-    }
-}
-
-static uint8_t *allocate(size_t size)
-{
-    uint8_t *p = calloc(1, size);
-    if (p == NULL)
-        two_fail("calloc");
-    return p;
-}
-
-static void send_batches(int fd, bool noise, size_t size)
-{
-    size_t batch = noise ? RECORD_PLAIN : WRITE_BYTES;
-    uint8_t *payload = allocate(size), *queue = allocate(batch + size + 4), *record = allocate(WRITE_BYTES), nonce[12];
-    size_t queued = 0;
-    for (uint64_t n = 0;;) {
-        while (queued < batch) { /* each message is copied once, as an application's would be */
-            put_be32(queue + queued, (uint32_t)size);
-            memcpy(queue + queued + 4, payload, size);
-            queued += 4 + size;
-        }
-        for (; queued >= batch; queued -= batch) {
-            if (noise) {
-                nonce_of(n++, nonce);
-                unsigned long long len;
-                crypto_aead_chacha20poly1305_ietf_encrypt(record + 2, &len, queue, batch, NULL, 0, NULL, nonce, key);
-                record[0] = (uint8_t)(len >> 8);
-                record[1] = (uint8_t)len;
-                write_all(fd, record, (size_t)len + 2);
-            } else {
-                write_all(fd, queue, batch);
-            }
-            memmove(queue, queue + batch, queued - batch);
-        }
+        f->write += n;
+        f->left -= (size_t)n;
     }
 }
 
 /* ---- The receiver ---- */
 
-typedef struct counter {
-    uint64_t messages;
-    size_t size;
-} counter;
-
 /* Parses whole frames in place; returns the bytes that they take. */
-static size_t parse(counter *c, const uint8_t *data, size_t len)
+static size_t parse(const uint8_t *data, size_t len)
 {
     size_t at = 0;
     while (len - at >= 4) {
         size_t n = get_be32(data + at);
-        if (n != c->size)
+        if (n != size)
             two_fail("a message of another size");
         if (len - at - 4 < n)
             break;
-        c->messages++;
+        meter.count++;
         at += 4 + n;
     }
     return at;
 }
 
 /* Opens whole records; their plaintext goes behind what is in `plain`. Returns the bytes of wire that they take. */
-static size_t open_records(const uint8_t *wire, size_t len, uint64_t *n, uint8_t *plain, size_t *plain_len)
+static size_t open_records(flow *f, const uint8_t *wire, size_t len, uint8_t *plain, size_t *plain_len)
 {
     size_t at = 0;
-    uint8_t nonce[12];
     while (len - at >= 2) {
         size_t record = (size_t)wire[at] << 8 | wire[at + 1];
         if (len - at - 2 < record)
             break;
-        unsigned long long opened;
-        nonce_of((*n)++, nonce);
-        if (crypto_aead_chacha20poly1305_ietf_decrypt(plain + *plain_len, &opened, NULL, wire + at + 2, record, NULL, 0,
-                                                      nonce, key) != 0)
-            two_fail("a record that does not authenticate");
-        *plain_len += (size_t)opened;
+        raw_open(aead, f->records++, wire + at + 2, record, plain + *plain_len);
+        *plain_len += record - RAW_TAG_BYTES;
         at += 2 + record;
     }
     return at;
 }
 
-static void receive(int fd, bool noise, size_t size, double seconds)
+/* The buffers are those of all connections. What is left over of one is put away if there are more. */
+static size_t fetch(const rest *r, uint8_t *buffer)
 {
-    counter c = {0, size};
-    size_t have = 0, plain_have = 0, room = READ_BYTES + size + 4 + WRITE_BYTES;
-    uint8_t *wire = allocate(room), *plain = allocate(room + READ_BYTES);
-    uint64_t n = 0;
-    double begun = two_now();
-    bool counting = false;
-    for (;;) {
-        ssize_t got = recv(fd, wire + have, READ_BYTES, 0);
-        if (got <= 0)
-            two_fail("recv");
-        have += (size_t)got;
-        size_t used;
-        if (noise) {
-            used = open_records(wire, have, &n, plain, &plain_have);
-            size_t parsed = parse(&c, plain, plain_have);
-            plain_have -= parsed;
-            memmove(plain, plain + parsed, plain_have);
-        } else {
-            used = parse(&c, wire, have);
-        }
-        have -= used;
-        memmove(wire, wire + used, have);
-        double now = two_now();
-        if (!counting && now - begun >= TWO_WARM_UP) {
-            counting = true;
-            begun = now;
-            c.messages = 0;
-        } else if (counting && now - begun >= seconds) {
-            printf("%.0f\n", (double)c.messages / (now - begun));
-            break;
-        }
+    if (connections > 1 && r->len > 0)
+        memcpy(buffer, r->data, r->len);
+    return r->len;
+}
+
+static void put_away(rest *r, uint8_t *buffer, size_t used, size_t len)
+{
+    r->len = len - used;
+    if (connections == 1) {
+        memmove(buffer, buffer + used, r->len);
+        return;
     }
-    free(wire);
-    free(plain);
+    if (r->data == NULL)
+        r->data = peer_payload(WRITE_BYTES + size + 4);
+    memcpy(r->data, buffer + used, r->len);
+}
+
+static bool receive(flow *f)
+{
+    static uint8_t *wire, *plain;
+    size_t room = READ_BYTES + size + 4 + WRITE_BYTES;
+    if (wire == NULL) {
+        wire = peer_payload(room);
+        plain = peer_payload(room + READ_BYTES);
+    }
+    size_t have = fetch(&f->wire, wire);
+    ssize_t got = recv(f->fd, wire + have, READ_BYTES, 0);
+    if (got <= 0)
+        two_fail("recv");
+    have += (size_t)got;
+    if (aead == NULL) {
+        put_away(&f->wire, wire, parse(wire, have), have);
+    } else {
+        size_t opened = fetch(&f->plain, plain);
+        put_away(&f->wire, wire, open_records(f, wire, have, plain, &opened), have);
+        put_away(&f->plain, plain, parse(plain, opened), opened);
+    }
+    return peer_meter_look(&meter);
 }
 
 /* ---- Sockets ---- */
 
 static int tcp_socket(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
-    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0)
         two_fail("socket");
     return fd;
 }
 
-static int dial(void)
+static void prepare(flow *f, int poller, uint32_t events)
+{
+    int on = 1;
+    struct epoll_event event = {.events = events, .data = {.ptr = f}};
+    if (setsockopt(f->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0)
+        two_fail("TCP_NODELAY");
+    if (connections > 1 &&
+        (fcntl(f->fd, F_SETFL, O_NONBLOCK) != 0 || epoll_ctl(poller, EPOLL_CTL_ADD, f->fd, &event) != 0))
+        two_fail("epoll");
+}
+
+static void dial(void)
 {
     char address[128];
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     two_hear(address);
     to.sin_port = htons((uint16_t)strtoul(address, NULL, 10));
-    int fd = tcp_socket();
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0)
-        two_fail("connect");
-    return fd;
+    for (size_t i = 0; i < connections; i++) {
+        flows[i].fd = tcp_socket();
+        if (connect(flows[i].fd, (struct sockaddr *)&to, sizeof to) != 0)
+            two_fail("connect");
+        prepare_to_send(&flows[i]);
+    }
 }
 
-static int admit(void)
+static void admit(void)
 {
     char address[128];
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof at;
     int fd = tcp_socket();
-    if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, 1) != 0 ||
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) != 0 || listen(fd, CONNECTIONS_MOST) != 0 ||
         getsockname(fd, (struct sockaddr *)&at, &len) != 0)
         two_fail("listen");
     (void)snprintf(address, sizeof address, "%u", (unsigned)ntohs(at.sin_port));
     two_tell(address);
-    int peer = accept(fd, NULL, NULL);
-    if (peer < 0)
-        two_fail("accept");
-    return peer;
+    for (size_t i = 0; i < connections; i++) {
+        flows[i].fd = accept(fd, NULL, NULL);
+        if (flows[i].fd < 0)
+            two_fail("accept");
+    }
+}
+
+/* Serves the connections until the receiver's time is over. */
+static void run(bool sender)
+{
+    struct epoll_event events[EVENTS];
+    int poller = epoll_create1(0), n = 1;
+    for (size_t i = 0; i < connections; i++)
+        prepare(&flows[i], poller, sender ? EPOLLOUT : EPOLLIN);
+    events[0].data.ptr = &flows[0];
+    for (;;) {
+        if (connections > 1)
+            n = epoll_wait(poller, events, EVENTS, -1);
+        for (int i = 0; i < n; i++) {
+            if (sender)
+                send_all(events[i].data.ptr);
+            else if (!receive(events[i].data.ptr))
+                return;
+        }
+    }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 4 || (strcmp(argv[1], "plain") != 0 && strcmp(argv[1], "noise") != 0)) {
-        (void)fprintf(stderr, "usage: raw_oneway plain|noise SIZE SECONDS\n");
+    if (argc < 4 || argc > 5 || (strcmp(argv[1], "plain") != 0 && strstr(RAW_AEADS, argv[1]) == NULL)) {
+        (void)fprintf(stderr, "usage: raw_oneway plain|" RAW_AEADS " SIZE SECONDS [CONNECTIONS]\n");
         return 2;
     }
-    bool noise = strcmp(argv[1], "noise") == 0;
-    size_t size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
-    double seconds = two_number(argv[3], "SECONDS", 600);
-    if (sodium_init() < 0)
-        two_fail("sodium_init");
-    if (two_fork())
-        send_batches(dial(), noise, size);
-    receive(admit(), noise, size, seconds);
+    struct rlimit limit;
+    size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
+    meter.seconds = two_number(argv[3], "SECONDS", 600);
+    if (argc == 5)
+        connections = (size_t)two_number(argv[4], "CONNECTIONS", CONNECTIONS_MOST);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max; /* a descriptor for each connection */
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    payload = peer_payload(size);
+    bool sender = two_fork();
+    if (strcmp(argv[1], "plain") != 0)
+        aead = raw_aead_new(argv[1], sender);
+    if (sender)
+        dial();
+    else
+        admit();
+    run(sender);
+    peer_meter_print(&meter);
+    (void)fflush(stdout);
     two_end();
     return 0;
 }

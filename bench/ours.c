@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* Two nodes of a transport: see ours.h. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE
+#endif
+#include "ours.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "count.h"
+#include "two.h"
+#ifdef OURS_TLS
+#include "peers/certificate.h"
+
+static certificate certificates[2]; /* of the receiver, of the sender */
+#endif
+
+void ours_must(pea_err err, const pea_error *why)
+{
+    if (err == PEA_OK)
+        return;
+    errno = 0;
+    two_fail(why != NULL && why->text[0] != '\0' ? why->text : pea_err_text(err));
+}
+
+/* ---- The command line ---- */
+
+#ifdef OURS_SODIUM
+/* A program holds one library: that of libsodium alone is in another one. */
+static void become(const char *program, char **argv)
+{
+    char path[4096];
+    (void)snprintf(path, sizeof path, "%s" OURS_SODIUM, program);
+    argv[1] = (char[]){"noise"};
+    execv(path, argv);
+    two_fail(path);
+}
+#endif
+
+static bool knows(const char *transport)
+{
+    size_t len = strlen(transport);
+    for (const char *at = OURS_TRANSPORTS; at != NULL; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strncmp(at, transport, len) == 0 && (at[len] == '|' || at[len] == '\0'))
+            return len > 0;
+    }
+    return false;
+}
+
+/* A descriptor for each connection, in either process. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
+}
+
+void ours_begin(ours *o, int argc, char **argv, int least, int most, const char *usage)
+{
+    if (argc - 2 < least || argc - 2 > most || !knows(argv[1])) {
+        (void)fprintf(stderr, "usage: %s %s\nTRANSPORT is " OURS_TRANSPORTS "\n", argv[0], usage);
+        exit(2);
+    }
+#ifdef OURS_SODIUM
+    if (strcmp(argv[1], "noise-sodium") == 0)
+        become(argv[0], argv);
+#endif
+    allow_descriptors();
+    count_begin();
+    *o = (ours){.transport = argv[1]};
+#ifdef OURS_TLS
+    if (strcmp(o->transport, "tls") == 0)
+        for (int i = 0; i < 2; i++)
+            certificate_make(&certificates[i]);
+#endif
+    o->sender = two_fork();
+    if (o->sender)
+        count_as_sender();
+}
+
+/* ---- The node ---- */
+
+static pea_err add_noise(const ours *o, pea_chain *chain, pea_error *why)
+{
+    /* of no worth: they guard zeros on loopback */
+    static const uint8_t secrets[2][PEA_KEY_BYTES] = {{1, 2, 3}, {4, 5, 6}};
+    const char *protocol = strcmp(o->transport, "noise-aes") == 0 ? "Noise_XX_25519_AESGCM_BLAKE2b" : NULL;
+    pea_identity *me;
+    pea_err err = pea_identity_from_secret(&me, secrets[o->sender], why);
+    if (err == PEA_OK) {
+        err = pea_chain_noise(chain, PEA_NOISE(.identity = me, .protocol = protocol), why);
+        pea_identity_unref(me);
+    }
+    return err;
+}
+
+static pea_err add_tls(const ours *o, pea_chain *chain, pea_error *why)
+{
+#ifdef OURS_TLS
+    const certificate *c = &certificates[o->sender];
+    pea_span cert = {(const uint8_t *)c->cert_pem, strlen(c->cert_pem)};
+    pea_span key = {(const uint8_t *)c->key_pem, strlen(c->key_pem)};
+    pea_identity *me;
+    pea_err err = pea_identity_parse_certificate(&me, cert, key, NULL, NULL, why);
+    if (err == PEA_OK) {
+        err = pea_chain_tls(chain, PEA_TLS(.identity = me), why);
+        pea_identity_unref(me);
+    }
+    return err;
+#else
+    (void)o, (void)chain, (void)why;
+    errno = 0;
+    two_fail("TLS wants a certificate, and libcrypto to make it: libssl-dev");
+#endif
+}
+
+static void on_failed(pea_node *node, const pea_conn_info *info, const pea_reason *reason, void *user)
+{
+    char text[PEA_REASON_TEXT_BYTES];
+    (void)node, (void)info, (void)user;
+    errno = 0;
+    two_fail(pea_reason_format(reason, text));
+}
+
+static void on_disconnect(pea_conn *conn, const pea_reason *reason, void *user)
+{
+    (void)conn;
+    on_failed(NULL, NULL, reason, user);
+}
+
+void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
+{
+    pea_error why = {.text = ""};
+    pea_trust *trust;
+    pea_chain *chain;
+    pea_node_callbacks on = *given;
+    pea_mode mode = strcmp(o->transport, "plain-stream") == 0 ? PEA_STREAM : PEA_NATIVE;
+    if (on.on_disconnect == NULL)
+        on.on_disconnect = on_disconnect;
+    if (on.on_connect_failed == NULL)
+        on.on_connect_failed = on_failed;
+    o->loop = ev_default_loop(0);
+    ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
+    ours_must(pea_trust_new(&trust), NULL);
+    pea_trust_any(trust);
+    ours_must(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), &why), &why);
+    if (strncmp(o->transport, "noise", 5) == 0)
+        ours_must(add_noise(o, chain, &why), &why);
+    else if (strcmp(o->transport, "tls") == 0)
+        ours_must(add_tls(o, chain, &why), &why);
+    else
+        ours_must(pea_chain_plain(chain), NULL);
+    pea_policy *policy = pea_trust_policy(trust);
+    pea_node_opts *opts = PEA_NODE(.chain = chain, .policy = policy, .on = &on, .max_pending = PEA_UNLIMITED);
+    ours_must(pea_node_new(&o->node, o->runtime, opts, &why), &why);
+}
+
+void ours_listen(const ours *o)
+{
+    pea_error why = {.text = ""};
+    pea_listener *listener;
+    char address[PEA_ADDR_TEXT_BYTES];
+    ours_must(pea_node_listen(o->node, "127.0.0.1:0", NULL, &listener, &why), &why);
+    two_tell(pea_addr_format(pea_listener_addr(listener), address));
+}
+
+void ours_dial(const ours *o, const char *address)
+{
+    pea_error why = {.text = ""};
+    ours_must(pea_node_connect(o->node, address, PEA_DIAL(.again = true), NULL, &why), &why);
+}

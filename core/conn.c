@@ -2,6 +2,7 @@
 /* Drives one pipe over one socket: readable bytes in, events out to the node's callbacks, wire bytes to the socket;
  * deadlines; the end. What the bytes mean is the pipe's affair. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -361,22 +362,15 @@ static ssize_t write_once(pea_conn *c, const pea_span *spans, size_t n_spans)
     return n > 0 ? n : 0;
 }
 
-/* Whether a write more may be made now: some, then the others have their turn; but what the caller lent goes as far as
- * the socket takes it. */
-static bool may_write(const pea_conn *c, unsigned writes)
-{
-    const pea__lent *lent = c->pipe->lent;
-    return writes < PEA__WRITES_PER_EVENT || (lent != NULL && lent->msg == NULL);
-}
-
-/* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over. */
-static void write_out(pea_conn *c)
+/* Writes what is queued, one record and one system call after another, until the socket is full or its turn is over: so
+ * many writes, and only as long as `least` bytes wait. */
+static void write_some(pea_conn *c, unsigned writes, size_t least)
 {
     if (pea_pipe_queued(c->pipe) > c->queued_most)
         c->queued_most = (uint32_t)pea_pipe_queued(c->pipe);
     if (c->connecting || c->blocked || c->over || c->sys_errno != 0)
         return;
-    for (unsigned i = 0; may_write(c, i); i++) {
+    for (unsigned i = 0; i < writes && pea_pipe_queued(c->pipe) >= least; i++) {
         pea_span spans[2];
         size_t n_spans;
         pea_err err = pea__pipe_output(c->pipe, spans, &n_spans);
@@ -404,6 +398,19 @@ static void write_out(pea_conn *c)
         c->taken_ms = 0;
     }
     pea__worker_queue(c->worker, c); /* its turn is over: the rest goes in the next round */
+}
+
+static void write_out(pea_conn *c)
+{
+    write_some(c, PEA__WRITES_PER_EVENT, 0);
+}
+
+/* Full writes need not wait for the round; what they bring is told there. A message that was lent is written as far as
+ * the socket takes it. */
+static void write_full(pea_conn *c)
+{
+    if (!c->blocked)
+        write_some(c, UINT_MAX, PEA_WRITE_MAX);
 }
 
 /* Writes, and tells what the writing brought: confirmations, a drained queue, the end. */
@@ -633,8 +640,7 @@ static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len,
     if (err != PEA_OK)
         return not_sent(c, err);
     c->messages_out++;
-    if (pea_pipe_queued(c->pipe) >= PEA_WRITE_MAX && !c->blocked)
-        write_out(c); /* a full write need not wait for the round; what it brings is told there */
+    write_full(c);
     err = pea__pipe_lent_back(c->pipe, msg);
     c->pump_due = c->pump_due || err != PEA_OK;
     return err;

@@ -510,11 +510,17 @@ static void settle(pea_pipe *p)
         p->partial_since = p->now_ms;
 }
 
-/* A peer that has gone while a stage or the policy waits need not be waited for; if it was in, its last messages may
- * yet be handed out. */
-static bool gone_while_waiting(const pea_pipe *p)
+/* A peer that has gone while somebody else is waited for need not be waited for; if it was in, its last messages may
+ * yet be handed out. Returns what it was that it did not wait for; NULL: it has not gone, or nothing waits. */
+static const char *gone_while(const pea_pipe *p)
 {
-    return p->fin && p->phase < PEA__OPEN && pea__pipe_waits(p);
+    if (!p->fin || p->phase >= PEA__OPEN)
+        return NULL;
+    if (p->bill == PEA__BILL_WRITTEN || p->bill == PEA__BILL_TAKEN)
+        return "the peer closed the connection before its handshake's turn came";
+    if (p->gate == PEA__GATE_WAITS)
+        return "the peer closed the connection while another one of its was asked for a sign of life";
+    return pea__pipe_waits(p) ? "the peer closed the connection while it was being judged" : NULL;
 }
 
 bool pea__pipe_take_drain(pea_pipe *p)
@@ -548,9 +554,9 @@ pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
             return PEA_OK;
         }
         err = advance(p, event);
-        if (err == PEA_MORE && gone_while_waiting(p))
-            err = pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED,
-                                 "the peer closed the connection while it was being judged");
+        const char *gone = err == PEA_MORE ? gone_while(p) : NULL;
+        if (gone != NULL)
+            err = pea__pipe_fail(p, PEA_BY_PEER, PEA_E_TRUNCATED, gone);
         if (err == PEA_MORE) {
             pea__phase before = (pea__phase)p->phase;
             settle(p);

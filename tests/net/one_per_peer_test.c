@@ -272,6 +272,31 @@ static void a_dead_one_makes_way_for_the_smaller(void **state)
     a_dead_one_makes_way(&s->n, &s->n.b, &s->n.a);
 }
 
+/* Whoever waits in line and goes leaves the place to the next one. */
+static void who_waits_may_leave(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    relay r;
+    meet_by(n, &r, &n->b, &n->a);
+    uint64_t first = net_dial(&n->b, &n->a); /* the relay carries nothing any more: it waits */
+    pea_counts counts = {.pending = 0};
+    while (counts.pending == 0) {
+        net_poll(n);
+        pea_node_counts(n->a.node, &counts);
+    }
+    for (int i = 0; i < 50; i++)
+        net_poll(n);
+    assert_int_equal(n->a.failures + n->b.failures, 0);
+    pea_conn_abort(pea_node_find(n->b.node, first));
+    net_wait(n, n->b.failures == 1 && n->a.failures == 1);
+    net_dial(&n->b, &n->a);
+    net_wait(n, n->a.connects == 2 && n->b.connects == 2);
+    assert_int_equal(n->b.failures, 1);
+    check_one(n);
+    relay_close(&r);
+}
+
 /* A paused connection lives, though nobody reads from it. */
 static void a_paused_one_lives(void **state)
 {
@@ -377,6 +402,7 @@ int main(void)
         entry(crossing_dials_end_in_one),
         entry(a_dead_one_makes_way_for_the_larger),
         entry(a_dead_one_makes_way_for_the_smaller),
+        entry(who_waits_may_leave),
         entry(a_paused_one_lives),
         entry(a_paused_one_lives_for_long),
         entry(who_are_we),

@@ -168,12 +168,17 @@ void pea__node_ends(pea_node *node)
     }
 }
 
+static void obey(pea_conn *conn, void *arg)
+{
+    (void)arg;
+    pea__conn_obey(conn);
+}
+
 void pea__sweep_run(pea__worker *w)
 {
     if (!atomic_exchange(&w->sweep_due, false))
         return;
-    for (pea_conn *c = w->conns; c != NULL; c = c->hh.next)
-        pea__conn_obey(c);
+    pea__registry_each_here(w, obey, NULL);
     if (atomic_load(&w->stopping))
         ev_break(w->loop, EVBREAK_ALL);
 }

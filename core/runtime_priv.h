@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "compiler_priv.h"
+#include "index_priv.h"
 #include "peapod/node.h"
 #include "pipe_priv.h"
 #include "prefix_table_priv.h"
@@ -38,7 +39,7 @@ typedef struct pea__line { /* of connections, by id: a ring */
 typedef struct pea__worker {
     pea_runtime *runtime;
     struct ev_loop *loop;
-    pea_conn *conns; /* its own, by id */
+    pea__index conns; /* its own, by id */
     pea__pool pool;
     uint8_t *scratch;                   /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
     pea_conn *round, **round_end;       /* to flush or to reap when this round's callbacks are done */
@@ -305,7 +306,7 @@ struct pea_node {
     pthread_mutex_t lock;             /* where there are threads: of the next five, of listeners and bans */
     pea_conn *conns;                  /* all of them, the newest first */
     pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
-    pea_conn *by_addr;                /* those that have one */
+    pea__index by_addr;               /* those that have one */
     struct pea__target *by_name;
     struct pea__peer_entry *by_peer;
     struct {
@@ -399,6 +400,8 @@ void pea__admission_free(pea_node *node);
 
 /* ---- registry.c ---- */
 
+void pea__registry_worker_init(pea__worker *worker);
+void pea__registry_node_init(pea_node *node);
 void pea__registry_lock(pea_node *node); /* where there are threads */
 void pea__registry_unlock(pea_node *node);
 PEA_MUST_CHECK pea_err pea__registry_add(pea_conn *conn);
@@ -420,6 +423,9 @@ pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id);
 /* Calls fn for each connection of the node that belongs to this thread and was there when it began. fn may end any of
  * them; false: stop. */
 void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
+
+/* Calls fn for each connection of this thread, whichever its node is. What fn ends goes in the round. */
+void pea__registry_each_here(pea__worker *worker, void (*fn)(pea_conn *conn, void *arg), void *arg);
 
 bool pea__conn_is_here(const pea_conn *conn); /* this is its thread, and it has arrived there */
 
@@ -506,10 +512,11 @@ struct pea_conn {
     /* Bits: there are very many of these structures. */
     bool connecting : 1, ready : 1, closing : 1, over : 1, paused : 1, blocked : 1, shut : 1, fin : 1;
     bool queued : 1, pump_due : 1;
-    bool challenged : 1; /* one_per_peer.c: a newcomer waits for a sign of life from here */
-    bool in_line : 1;    /* and this is the newcomer */
-    bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
-    bool responder : 1;  /* its pea_side */
+    bool challenged : 1;               /* one_per_peer.c: a newcomer waits for a sign of life from here */
+    bool in_line : 1;                  /* and this is the newcomer */
+    bool waiting : 1;                  /* it is READY, and the policy that was asked again has yet to answer */
+    bool responder : 1;                /* its pea_side */
+    bool is_by_id : 1, is_by_addr : 1; /* it is in the index of its thread, of its node */
     /* Bytes: other threads look. */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
     atomic_bool settled; /* READY, or over */
@@ -533,7 +540,7 @@ struct pea_conn {
     pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
-    UT_hash_handle hh, hh_addr;
+    pea__index_link by_id, by_addr;
 };
 
 /* A connection over a socket, which it owns if PEA_OK was returned. `dial`: what the dialler was told of the

@@ -152,8 +152,8 @@ void pea__conn_place(pea_conn *conn);
 /* Ends a connection, on its own thread, unless it is READY by then. False: there is no memory, and nothing happens. */
 bool pea__conn_make_room(pea_runtime *runtime, uint64_t id);
 
-/* It has been freed there. */
-void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel);
+/* Nothing is left of it but its memory, which is freed. */
+void pea__conn_departed(pea_conn *conn);
 
 /* The node has been freed or shut down, or its deadline has passed: its connections end, each on its own thread. */
 void pea__node_ends(pea_node *node);
@@ -531,13 +531,16 @@ struct pea_conn {
     int64_t heard_ms;                    /* the last byte received */
     int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
     int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
-    pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
+    union {
+        pea_conn *round_next; /* of the worker's round */
+        pea__post *travel;    /* until it is placed: brings it to its thread; NULL: it is of the caller's loop */
+    };
+    pea_conn *next, **link; /* of the node */
     pea_conn *fellow;                    /* the next that is pending and came to us; once READY, of the same peer */
     pea_conn **fellow_link;
     pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
     pea__target *target;    /* NULL: it was not dialled by name */
-    pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
     pea__index_link by_id, by_addr;

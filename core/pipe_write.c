@@ -182,7 +182,7 @@ static pea_err send_record(pea_pipe *p, const void *data, size_t len)
     if (p->top == 1) {
         err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &p->out);
     } else {
-        pea_buf one = {.pool = p->pool};
+        pea_buf one = {.pool = p->tx.pool};
         err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &one);
         if (err == PEA_OK)
             err = pea__wire_control(p, &one, (size_t)p->top - 1);
@@ -262,7 +262,7 @@ static pea_err seal_down(pea_pipe *p, pea_span plain, size_t floor)
 {
     if (floor == 0)
         return pea_buf_append(&p->out, plain.data, plain.len);
-    pea_buf from = {.pool = p->pool}, to = {.pool = p->pool};
+    pea_buf from = {.pool = p->tx.pool}, to = {.pool = p->tx.pool};
     pea_err err = PEA_OK;
     for (size_t i = floor; i >= 1 && err == PEA_OK; i--) {
         pea_transform *t = &p->floors[i].transform;
@@ -271,7 +271,7 @@ static pea_err seal_down(pea_pipe *p, pea_span plain, size_t floor)
             break;
         pea_buf_free(&from);
         from = to;
-        to = (pea_buf){.pool = p->pool};
+        to = (pea_buf){.pool = p->tx.pool};
         plain = (pea_span){from.data, from.len};
     }
     pea_buf_free(&from);
@@ -333,7 +333,7 @@ static pea_err say_wire_end(pea_pipe *p)
     p->wire_end_said = true;
     for (size_t i = p->top; i >= 1; i--) {
         pea_transform *t = &p->floors[i].transform;
-        pea_buf last = {.pool = p->pool};
+        pea_buf last = {.pool = p->tx.pool};
         pea_err err = t->ops->control != NULL ? t->ops->control(t->self, PEA_CONTROL_END, &last) : PEA_E_UNSUPPORTED;
         if (err == PEA_OK)
             err = pea__wire_control(p, &last, i - 1);

@@ -46,14 +46,14 @@ typedef struct pea__floor {
 
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
-    pea_peer peer;               /* name and role are the policy's word */
-    pea_peer *given;             /* with name and role as the stage has it; NULL: it says neither */
-    pea_vouch *vouch;            /* what stands behind its key, in one piece; NULL: nothing */
-    uint64_t generation;         /* of the policy, when it was asked */
-    uint64_t wait;               /* the wait in which it was asked */
-    bool proving;                /* the stage says that its key is proven; the policy may have to agree yet */
-    bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
-    bool expired;                /* refused, and it was only the time */
+    pea_peer peer;                           /* name and role are the policy's word */
+    bool proving : 1;                        /* the stage says that its key is proven; the policy may have to agree yet */
+    bool proven : 1, refused : 1, asked : 1; /* asked: the open or answered wait is about this peer */
+    bool expired : 1;                        /* refused, and it was only the time */
+    pea_peer *given;                         /* with name and role as the stage has it; NULL: it says neither */
+    pea_vouch *vouch;                        /* what stands behind its key, in one piece; NULL: nothing */
+    uint64_t generation;                     /* of the policy, when it was asked */
+    uint64_t wait;                           /* the wait in which it was asked */
 } pea__verdict;
 
 /* What was said in the plaintext stages. */

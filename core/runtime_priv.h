@@ -308,7 +308,7 @@ struct pea_node {
     pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
     pea__index by_addr;               /* those that have one */
     struct pea__target *by_name;
-    struct pea__peer_entry *by_peer;
+    pea__index by_peer; /* entries of those that are proven */
     struct {
         atomic_uint connections, pending, pending_in, ready; /* pending_in: of `pending`, those that came to us */
         atomic_uint listeners;
@@ -439,8 +439,10 @@ typedef struct pea__peer_entry {
     pea_conn *conns;         /* those that became READY, the newest first */
     uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
     pea__post *answer;       /* the letter that the waiter will get; NULL: nobody waits */
-    UT_hash_handle hh;
+    pea__index_link link;
 } pea__peer_entry;
+
+void pea__by_peer_init(pea_node *node);
 
 /* The entry of the connection's proven peer, to which the connection refers from here on; NULL: no memory. With the
  * lock. */
@@ -527,16 +529,16 @@ struct pea_conn {
     uint32_t partial_bytes;                            /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
-    int64_t since_ms;                    /* this state began */
-    int64_t heard_ms;                    /* the last byte received */
-    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
-    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
+    int64_t since_ms; /* this state began */
+    int64_t heard_ms; /* the last byte received */
+    int64_t taken_ms; /* while `blocked`: the last byte that the socket took */
+    int64_t armed_ms; /* when the timer fires; 0: it does not run */
     union {
         pea_conn *round_next; /* of the worker's round */
         pea__post *travel;    /* until it is placed: brings it to its thread; NULL: it is of the caller's loop */
     };
     pea_conn *next, **link; /* of the node */
-    pea_conn *fellow;                    /* the next that is pending and came to us; once READY, of the same peer */
+    pea_conn *fellow;       /* the next that is pending and came to us; once READY, of the same peer */
     pea_conn **fellow_link;
     pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */

@@ -46,8 +46,8 @@ typedef struct pea__floor {
 
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
-    pea_peer peer;                           /* name and role are the policy's word */
-    bool proving : 1;                        /* the stage says that its key is proven; the policy may have to agree yet */
+    pea_peer peer;    /* name and role are the policy's word */
+    bool proving : 1; /* the stage says that its key is proven; the policy may have to agree yet */
     bool proven : 1, refused : 1, asked : 1; /* asked: the open or answered wait is about this peer */
     bool expired : 1;                        /* refused, and it was only the time */
     pea_peer *given;                         /* with name and role as the stage has it; NULL: it says neither */
@@ -110,9 +110,9 @@ struct pea_pipe {
     bool last_words : 1;    /* a stage or transform failed and said so to the peer: an alert */
     bool judging : 1;       /* the policy's check() runs */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
-    uint32_t tx_rest;       /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
-    uint32_t stage_seen;    /* bytes of its input that the stage has seen and left */
-    uint32_t skip;          /* bytes of an unknown chunk still to come */
+    uint32_t tx_rest;    /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
+    uint32_t stage_seen; /* bytes of its input that the stage has seen and left */
+    uint32_t skip;       /* bytes of an unknown chunk still to come */
     uint32_t discarded;
     size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
     size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */

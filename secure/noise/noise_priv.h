@@ -86,7 +86,7 @@ typedef struct pea__pattern {
 /* What a protocol's name says. */
 typedef struct pea__protocol {
     const pea__pattern *pattern;
-    uint8_t psks; /* bit n: psk<n> */
+    uint8_t psks;          /* bit n: psk<n> */
     pea__aead_id aead : 8; /* each connection has one of these */
     pea__hash_id hash : 8;
 } pea__protocol;

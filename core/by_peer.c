@@ -16,12 +16,36 @@ static pea_node *mutable(const pea_node *node)
 
 /* ---- The table; all of it with the registry's lock ---- */
 
+static pea__peer_entry *entry_of(pea__index_link *link)
+{
+    return link != NULL ? (pea__peer_entry *)(void *)((char *)link - offsetof(pea__peer_entry, link)) : NULL;
+}
+
+static uint64_t peer_hash(pea_peer_kind kind, const uint8_t id[PEA_ID_BYTES])
+{
+    uint8_t key[1 + PEA_ID_BYTES] = {(uint8_t)kind};
+    memcpy(key + 1, id, PEA_ID_BYTES);
+    return pea__table_hash(key, sizeof key);
+}
+
+static uint64_t hash_of_entry(const pea__index_link *link)
+{
+    const pea__peer_entry *entry =
+        (const pea__peer_entry *)(const void *)((const char *)link - offsetof(pea__peer_entry, link));
+    return peer_hash(entry->kind, entry->id);
+}
+
+void pea__by_peer_init(pea_node *node)
+{
+    node->by_peer.hash = hash_of_entry;
+}
+
 static pea__peer_entry *entry_find(const pea_node *node, const pea_peer *peer)
 {
-    pea__peer_entry key = {.kind = peer->kind}, *found;
-    memcpy(key.id, peer->id, PEA_ID_BYTES);
-    HASH_FIND(hh, node->by_peer, &key.kind, sizeof key.kind + PEA_ID_BYTES, found);
-    return found;
+    pea__peer_entry *e = entry_of(pea__index_at(&node->by_peer, peer_hash(peer->kind, peer->id)));
+    while (e != NULL && (e->kind != peer->kind || memcmp(e->id, peer->id, PEA_ID_BYTES) != 0))
+        e = entry_of(e->link.next);
+    return e;
 }
 
 static pea__peer_entry *entry_new(pea_node *node, const pea_peer *peer)
@@ -31,8 +55,7 @@ static pea__peer_entry *entry_new(pea_node *node, const pea_peer *peer)
         return NULL;
     entry->kind = peer->kind;
     memcpy(entry->id, peer->id, PEA_ID_BYTES);
-    HASH_ADD_KEYPTR(hh, node->by_peer, &entry->kind, sizeof entry->kind + PEA_ID_BYTES, entry);
-    if (entry->hh.tbl != NULL)
+    if (pea__index_add(&node->by_peer, &entry->link))
         return entry;
     pea__free(entry);
     return NULL;
@@ -86,7 +109,7 @@ void pea__by_peer_remove(pea_conn *conn)
     pea__post *letter;
     uint64_t next = pea__claim_drop(entry, conn->id, &letter);
     if (--entry->refs == 0) {
-        HASH_DELETE(hh, conn->node->by_peer, entry);
+        pea__index_remove(&conn->node->by_peer, &entry->link);
         pea__free(entry);
     }
     pea__registry_unlock(conn->node);

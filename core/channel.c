@@ -116,7 +116,7 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
 {
     const pea_chain *c = p->chain;
     uint8_t version = WIRE_VERSION, number[8];
-    pea_buf transcript = {.pool = p->pool};
+    pea_buf transcript = {.pool = p->tx.pool};
     pea_err err = pea__transcript_write(p, true, &transcript);
     if (err == PEA_OK)
         err = append_tlv(out, TLV_VERSION, &version, 1);
@@ -141,7 +141,7 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
 
 static pea_err hello_say(pea_pipe *p)
 {
-    pea_buf hello = {.pool = p->pool};
+    pea_buf hello = {.pool = p->tx.pool};
     pea_err err = hello_write(p, &hello);
     if (err == PEA_OK && hello.len > PEA__CONTROL_MAX)
         err = PEA_E_TOO_BIG; /* more was said in plaintext than it can carry */
@@ -437,7 +437,7 @@ static pea_err hear_hello(pea_pipe *p, const uint8_t *data, size_t len)
     if ((p->heard & PEA__HELLO) != 0)
         return protocol_error(p, "a second HELLO");
     p->heard |= PEA__HELLO;
-    pea_buf transcript = {.pool = p->pool};
+    pea_buf transcript = {.pool = p->tx.pool};
     pea_err err = pea__transcript_write(p, true, &transcript);
     verdict v = err == PEA_OK ? hello_check(p, (pea_span){transcript.data, transcript.len}, data, len) : fine;
     pea_buf_free(&transcript);
@@ -563,7 +563,7 @@ pea_err pea__chunk_next(pea_pipe *p, pea_event *event)
     if (p->skip > 0) {
         size_t n = p->skip < plain->len ? p->skip : plain->len;
         pea_buf_consume(plain, n);
-        p->skip -= n;
+        p->skip -= (uint32_t)n;
         return p->skip > 0 ? PEA_MORE : PEA_AGAIN;
     }
     if (plain->len < PEA__CHUNK_HEADER)
@@ -575,7 +575,10 @@ pea_err pea__chunk_next(pea_pipe *p, pea_event *event)
         return err;
     if (type == PEA__CHUNK_DATA || type > PEA__CHUNK_PONG) {
         pea_buf_consume(plain, PEA__CHUNK_HEADER);
-        *(type == PEA__CHUNK_DATA ? &p->left : &p->skip) = len;
+        if (type == PEA__CHUNK_DATA)
+            p->left = len;
+        else
+            p->skip = (uint32_t)len;
         p->chunks_in += type == PEA__CHUNK_DATA;
         return PEA_AGAIN;
     }

@@ -488,21 +488,18 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
     pea__worker_leave(c->worker);
 }
 
-static void conn_free(pea_conn *c)
+/* Frees all but the structure itself. */
+static void conn_clear(pea_conn *c)
 {
     pea_pipe_free(c->pipe);
     pea__target_free(c->target);
-    pea__free(c);
 }
 
 void pea__conn_round(pea_conn *c)
 {
     if (c->over) {
-        pea__worker *w = c->worker;
-        pea_node *node = c->node;
-        pea__post *travel = c->travel;
-        conn_free(c);
-        pea__conn_departed(w, node, travel);
+        conn_clear(c);
+        pea__conn_departed(c);
         return;
     }
     if (c->connecting && c->sys_errno != 0) {
@@ -579,7 +576,8 @@ out:
     if (c != NULL) {
         pea__free(c->travel);
         c->target = NULL;
-        conn_free(c);
+        conn_clear(c);
+        pea__free(c);
     }
     pea__admission_gone(node, origin, false);
     return err;

@@ -80,6 +80,12 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* ---- Judging ---- */
 
+static void judge_one(pea_conn *conn, void *arg)
+{
+    (void)arg;
+    pea__conn_judge(conn);
+}
+
 /* Whose policy has not changed is not asked: its generation says so. Nobody leaves the tables meanwhile: connections
  * end in the round. */
 void pea__judge_run(pea__worker *w)
@@ -90,8 +96,7 @@ void pea__judge_run(pea__worker *w)
     for (pea__judge *j = w == &r->worker ? r->judges : NULL; j != NULL; j = j->hh.next)
         if (atomic_exchange(&j->changed, false))
             tick(j); /* the next rule may expire earlier now */
-    for (pea_conn *c = w->conns; c != NULL; c = c->hh.next)
-        pea__conn_judge(c);
+    pea__registry_each_here(w, judge_one, NULL);
 }
 
 /* ---- Life ---- */

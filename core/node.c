@@ -147,6 +147,8 @@ static pea_err node_make(pea_node **node, pea_runtime *runtime, const pea_node_o
         return pea__error(why, PEA_E_NOMEM, NULL);
     }
     n->runtime = runtime;
+    pea__registry_node_init(n);
+    pea__by_peer_init(n);
     pea_err err = take_codec(n, o, why);
     if (err == PEA_OK && ((n->name = name_of(runtime, o->name)) == NULL || copy_exempt(n, o) != PEA_OK ||
                           (runtime->n_threads > 0 && (n->free_there = pea__alloc(sizeof *n->free_there)) == NULL)))

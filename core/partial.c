@@ -62,34 +62,49 @@ static unsigned size_of(uint32_t bytes)
     return n;
 }
 
+static void sort_in(pea_conn *c, void *arg)
+{
+    uint64_t *of = arg;
+    of[size_of(c->partial_bytes)] += c->partial_bytes;
+}
+
 /* Those who hold more than this power of two all go, and of those who hold so much as many as it takes. */
-static unsigned threshold(const pea__worker *w)
+static unsigned threshold(pea__worker *w)
 {
     uint64_t of[SIZES] = {0}, left = held(w);
     unsigned size = SIZES;
-    for (const pea_conn *c = w->conns; c != NULL; c = c->hh.next)
-        of[size_of(c->partial_bytes)] += c->partial_bytes;
+    pea__registry_each_here(w, sort_in, of);
     while (size > 1 && left > share(w->runtime))
         left -= of[--size];
     return size;
+}
+
+typedef struct shedding {
+    unsigned least; /* as threshold() says */
+    pea_reason reason;
+} shedding;
+
+static void shed_one(pea_conn *c, void *arg)
+{
+    const shedding *s = arg;
+    const pea__worker *w = c->worker;
+    unsigned size = size_of(c->partial_bytes);
+    if (size < s->least || (size == s->least && held(w) <= share(w->runtime)))
+        return;
+    set(c, 0); /* it is given back in the round */
+    pea__conn_finish(c, &s->reason);
 }
 
 void pea__partial_shed(pea__worker *w)
 {
     if (!atomic_exchange(&w->shed_due, false) || held(w) <= share(w->runtime))
         return;
-    unsigned least = threshold(w);
-    pea_reason reason = {.origin = PEA_BY_POLICY, .err = PEA_E_LIMIT, .code = PEA_CODE_FULL};
-    (void)snprintf(reason.text, sizeof reason.text,
+    shedding s = {.least = threshold(w),
+                  .reason = {.origin = PEA_BY_POLICY, .err = PEA_E_LIMIT, .code = PEA_CODE_FULL}};
+    (void)snprintf(s.reason.text, sizeof s.reason.text,
                    "partial_limit = %" PRIu64 " is reached, and this unfinished message is among the largest",
                    w->runtime->partial_limit);
-    for (pea_conn *c = w->conns; c != NULL; c = c->hh.next) {
-        unsigned size = size_of(c->partial_bytes);
-        if (size < least || (size == least && held(w) <= share(w->runtime)))
-            continue;
-        set(c, 0); /* it is given back in the round */
-        pea__conn_finish(c, &reason);
-    }
+    pea__registry_each_here(w, shed_one, &s);
     w->shed_at = held(w) + share(w->runtime) / 8; /* so much more before everybody is looked at again */
 }
 

@@ -111,7 +111,7 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->side = (uint8_t)o.side;
     p->mode = (uint8_t)chain->mode;
     p->greets = chain->mode == PEA_NATIVE && !chain->negotiates;
-    p->pool = p->tx.pool = p->out.pool = p->carry.pool = p->floors[0].rx.pool = pool;
+    p->tx.pool = p->out.pool = p->carry.pool = p->floors[0].rx.pool = pool;
     p->tx_open = SIZE_MAX;
     p->answer = PEA_MORE;
     p->partial_since = -1;
@@ -430,8 +430,11 @@ static pea_err codec_create(pea_pipe *p)
 static pea_err ready(pea_pipe *p, pea_event *event)
 {
     pea_err err = codec_create(p);
-    if (err == PEA_OK)
+    if (err == PEA_OK) {
+        pea__free(p->expect); /* it has been met, and stages are over */
+        p->expect = NULL;
         return PEA_OK;
+    }
     p->ready_told = false;
     pea__pipe_fail(p, PEA_BY_HANDSHAKE, err < 0 ? err : PEA_E_INVALID, "the codec could not be created");
     *event = (pea_event){0};

@@ -265,7 +265,7 @@ static pea_err send_record(pea_pipe *p, const void *data, size_t len)
     if (p->top == 1) {
         err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &p->out);
     } else {
-        pea_buf one = {.pool = p->pool};
+        pea_buf one = {.pool = p->tx.pool};
         err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &one);
         if (err == PEA_OK)
             err = pea__wire_control(p, &one, (size_t)p->top - 1);

@@ -38,7 +38,7 @@ static pea_err unseal(pea_pipe *p, size_t i)
     pea_buf *wire = &p->floors[i - 1].rx;
     for (;;) {
         size_t had = f->rx.len, wire_had = wire->len;
-        pea_buf reply = {.pool = p->pool};
+        pea_buf reply = {.pool = p->tx.pool};
         pea_err err = f->transform.ops->unseal(f->transform.self, wire, &f->rx, PEA__UNSEAL_MAX, &reply);
         p->last_words |= err < 0 && reply.len > 0;
         pea_err sealed = pea__wire_control(p, &reply, i - 1);
@@ -232,7 +232,7 @@ static pea_err next_record(pea_pipe *p, pea_event *event)
 /* Nothing is carried while a whole message is handed out: its place is free. */
 pea_err pea__pipe_withhold(pea_pipe *p, const pea_event *message)
 {
-    pea_buf kept = {.pool = p->pool};
+    pea_buf kept = {.pool = p->tx.pool};
     pea_err err = pea_buf_append(&kept, message->data, message->len);
     if (err != PEA_OK)
         return err;

@@ -204,7 +204,7 @@ static pea_err stage_yield(pea_pipe *p)
         t->destroy(f->transform.self);
         return pea_stage_fail(&p->env, PEA_E_INVALID, "a record of the transform does not fit one write");
     }
-    f->rx.pool = p->pool;
+    f->rx.pool = p->tx.pool;
     p->top++;
     return PEA_OK;
 }
@@ -243,14 +243,14 @@ static pea_err stage_done(pea_pipe *p)
 static pea_err stage_step(pea_pipe *p, pea_buf *in)
 {
     const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
-    pea_buf said = {.pool = p->pool};
+    pea_buf said = {.pool = p->tx.pool};
     const uint8_t *from = in->data;
     size_t had = in->len;
     uint64_t wait = p->wait;
     pea_err answer = p->answer;
     pea_err err = ops->step(p->stage_self, &p->env, in, &said);
-    p->stage_seen = in->len;
-    if (p->phase != PEA__STAGES) { /* a callback that it made ended the pipe: nothing more is said */
+    p->stage_seen = (uint32_t)in->len; /* pea_pipe_room() bounds it */
+    if (p->phase != PEA__STAGES) {     /* a callback that it made ended the pipe: nothing more is said */
         pea_buf_free(&said);
         return PEA_AGAIN;
     }
@@ -287,7 +287,7 @@ pea_err pea__stages_run(pea_pipe *p)
     /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must
      * not see that one's bytes. */
     bool early = p->greets && p->greeting_seen < PEA__GREETING_BYTES;
-    pea_buf nothing = {.pool = p->pool};
+    pea_buf nothing = {.pool = p->tx.pool};
     pea_buf *in = early ? &nothing : pea__pipe_plain(p);
     if (p->started && p->answer == PEA_WAIT)
         return PEA_MORE;

@@ -47,14 +47,14 @@ typedef struct pea__floor {
 
 /* What the policy said of whom, or has yet to say. */
 typedef struct pea__verdict {
-    pea_peer peer;               /* name and role are the policy's word */
-    pea_peer *given;             /* with name and role as the stage has it; NULL: it says neither */
-    pea_vouch *vouch;            /* what stands behind its key, in one piece; NULL: nothing */
-    uint64_t generation;         /* of the policy, when it was asked */
-    uint64_t wait;               /* the wait in which it was asked */
-    bool proving;                /* the stage says that its key is proven; the policy may have to agree yet */
-    bool proven, refused, asked; /* asked: the open or answered wait is about this peer */
-    bool expired;                /* refused, and it was only the time */
+    pea_peer peer;    /* name and role are the policy's word */
+    bool proving : 1; /* the stage says that its key is proven; the policy may have to agree yet */
+    bool proven : 1, refused : 1, asked : 1; /* asked: the open or answered wait is about this peer */
+    bool expired : 1;                        /* refused, and it was only the time */
+    pea_peer *given;                         /* with name and role as the stage has it; NULL: it says neither */
+    pea_vouch *vouch;                        /* what stands behind its key, in one piece; NULL: nothing */
+    uint64_t generation;                     /* of the policy, when it was asked */
+    uint64_t wait;                           /* the wait in which it was asked */
 } pea__verdict;
 
 /* The rest of a message that goes out from where it lies: the caller's, until the call returns, or a shared one's. */
@@ -91,34 +91,38 @@ enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
 struct pea_pipe {
     /* Sending: what every message touches comes first. */
     size_t tx_room;  /* bytes that may be put without a thought; 0 whenever anything else needs one */
-    pea_buf tx;      /* plaintext: closed chunks, then at most one open one */
+    pea_buf tx;      /* plaintext: closed chunks, then at most one open one; its pool is every buffer's */
     size_t tx_open;  /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
     pea__lent *lent; /* what follows tx, and was not copied to it; NULL: nothing */
     const pea_codec_ops *codec_ops;
     void *codec_self;
     uint32_t length4_end; /* the codec is 4 bytes big-endian, spelled out here: no payload is so large; 0: it is not */
 
-    /* Reading. */
-    uint8_t phase, side, mode, said, heard; /* pea__phase, pea_side, pea_mode, PEA__HELLO ... */
-    bool conn_owned, dry, fin, told, want_drain, half_close, out_direct;
-    bool pong_owed, released, begun, started, stage_poked, ready_told, end_wanted, wire_end_said;
-    bool gated : 1;         /* the driver is asked before the peer is accepted */
-    bool name_has_port : 1; /* where the policy is shown it; a bit, because the structure is full */
-    uint8_t gate;           /* pea__gate */
-    uint8_t bill;           /* pea__bill */
-    bool greets;            /* native, and no stage negotiates by itself */
-    bool last_words;        /* a stage or transform failed and said so to the peer: an alert */
-    bool judging;           /* the policy's check() runs */
-    bool judge_due;         /* before the next message the verdict's generation is looked at, or its answer awaited */
-    bool tx_cut;            /* what is queued later counts no more as queued */
-    bool withheld;          /* `carry` holds a whole message: it was not handed out before the policy has answered */
-    uint8_t top;            /* the floor where plaintext comes out: transforms in place */
-    uint8_t stage;          /* the one that runs, or the number of stages */
+    /* Reading: the same. */
+    uint8_t phase; /* pea__phase */
+    uint8_t top;   /* the floor where plaintext comes out: transforms in place */
+    bool dry, want_drain;
+    bool judge_due; /* before the next message the verdict's generation is looked at, or its answer awaited */
+    bool withheld;  /* `carry` holds a whole message: it was not handed out before the policy has answered */
+
+    uint8_t side, mode, said, heard; /* pea_side, pea_mode, PEA__HELLO ... */
+    uint8_t gate, bill;              /* pea__gate, pea__bill */
+    uint8_t stage;                   /* the one that runs, or the number of stages */
     uint8_t greeting_seen, peer_highest;
+    /* Bits: there are very many of these structures. */
+    bool conn_owned : 1, fin : 1, told : 1, half_close : 1, out_direct : 1, pong_owed : 1, released : 1, begun : 1;
+    bool started : 1, stage_poked : 1, ready_told : 1, end_wanted : 1, wire_end_said : 1;
+    bool gated : 1;         /* the driver is asked before the peer is accepted */
+    bool name_has_port : 1; /* where the policy is shown it */
+    bool greets : 1;        /* native, and no stage negotiates by itself */
+    bool last_words : 1;    /* a stage or transform failed and said so to the peer: an alert */
+    bool judging : 1;       /* the policy's check() runs */
+    bool tx_cut : 1;        /* what is queued later counts no more as queued */
     uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
-    size_t stage_seen;    /* bytes of its input that the stage has seen and left */
+    uint32_t stage_seen;  /* bytes of its input that the stage has seen and left */
+    uint32_t skip;        /* bytes of an unknown chunk still to come */
+    uint32_t discarded;   /* bytes that came after our farewell */
     size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
-    size_t skip;          /* bytes of an unknown chunk still to come */
     size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */
     pea_buf carry;        /* a message that spans chunks */
     int64_t now_ms, wall_ms, partial_since;
@@ -143,11 +147,10 @@ struct pea_pipe {
         const pea_addr *remote; /* NULL: not known */
         pea_addr *remote_copy;  /* the same, where no connection owns the pipe */
     };
-    pea__pool *pool;
     pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;
     pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
-    uint32_t high_water, low_water, discarded;
+    uint32_t high_water, low_water;
     uint8_t pong[8];
     pea__floor floors[]; /* one more than the chain has stages */
 };

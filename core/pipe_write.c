@@ -8,7 +8,7 @@
 /* Seals plaintext through the transforms of floors `floor` ... 1 to the back of the wire. */
 static pea_err seal_down(pea_pipe *p, const pea_span *spans, size_t n, size_t floor)
 {
-    pea_buf from = {.pool = p->pool}, to = {.pool = p->pool};
+    pea_buf from = {.pool = p->tx.pool}, to = {.pool = p->tx.pool};
     pea_span one;
     pea_err err = PEA_OK;
     for (size_t i = 0; floor == 0 && i < n && err == PEA_OK; i++)
@@ -20,7 +20,7 @@ static pea_err seal_down(pea_pipe *p, const pea_span *spans, size_t n, size_t fl
             break;
         pea_buf_free(&from);
         from = to;
-        to = (pea_buf){.pool = p->pool};
+        to = (pea_buf){.pool = p->tx.pool};
         one = (pea_span){from.data, from.len};
         spans = &one;
         n = 1;
@@ -82,7 +82,7 @@ static pea_err say_wire_end(pea_pipe *p)
     p->wire_end_said = true;
     for (size_t i = p->top; i >= 1; i--) {
         pea_transform *t = &p->floors[i].transform;
-        pea_buf last = {.pool = p->pool};
+        pea_buf last = {.pool = p->tx.pool};
         pea_err err = t->ops->control != NULL ? t->ops->control(t->self, PEA_CONTROL_END, &last) : PEA_E_UNSUPPORTED;
         if (err == PEA_OK)
             err = pea__wire_control(p, &last, i - 1);

@@ -109,22 +109,26 @@ pea__worker *pea__least_loaded(pea_runtime *runtime)
 /* On its own thread: it begins to live. */
 static void arrive(pea__worker *w, pea__post *post)
 {
+    pea_conn *conn = post->arg;
     (void)w;
-    pea__conn_live(post->arg);
+    pea__free(post);
+    pea__conn_live(conn);
 }
 
 void pea__conn_place(pea_conn *conn)
 {
+    pea__worker *w = conn->worker;
+    pea__post *travel = conn->travel;
+    conn->travel = NULL;
     conn->node->placed++;
-    if (conn->travel == NULL) {
+    if (travel == NULL) {
         pea__conn_live(conn);
         return;
     }
-    pea__worker *w = conn->worker;
     atomic_fetch_add(&w->connected, 1);
     ev_ref(conn->node->runtime->worker.loop); /* as its socket would, if it were there */
-    *conn->travel = (pea__post){.run = arrive, .arg = conn};
-    pea__mailbox_post(w, conn->travel);
+    *travel = (pea__post){.run = arrive, .arg = conn};
+    pea__mailbox_post(w, travel);
 }
 
 /* On the caller's loop: a connection is gone, and so is all that it had of its node. */
@@ -143,15 +147,22 @@ static void depart(pea__worker *w, pea__post *post)
     departed(w, node);
 }
 
-void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel)
+/* Word of it must reach the caller's loop, and there may be no memory: its own becomes the letter. */
+_Static_assert(sizeof(pea_conn) >= sizeof(pea__post), "a connection's memory holds a letter");
+
+void pea__conn_departed(pea_conn *conn)
 {
-    if (travel == NULL) {
+    pea__worker *w = conn->worker, *callers = &w->runtime->worker;
+    pea_node *node = conn->node;
+    if (w == callers) {
+        pea__free(conn);
         departed(w, node);
         return;
     }
     atomic_fetch_sub(&w->connected, 1);
-    *travel = (pea__post){.run = depart, .arg = node};
-    pea__mailbox_post(&w->runtime->worker, travel);
+    pea__post *letter = (pea__post *)(void *)conn;
+    *letter = (pea__post){.run = depart, .arg = node};
+    pea__mailbox_post(callers, letter);
 }
 
 /* ---- Nodes that end ---- */
@@ -168,12 +179,17 @@ void pea__node_ends(pea_node *node)
     }
 }
 
+static void obey(pea_conn *conn, void *arg)
+{
+    (void)arg;
+    pea__conn_obey(conn);
+}
+
 void pea__sweep_run(pea__worker *w)
 {
     if (!atomic_exchange(&w->sweep_due, false))
         return;
-    for (pea_conn *c = w->conns; c != NULL; c = c->hh.next)
-        pea__conn_obey(c);
+    pea__registry_each_here(w, obey, NULL);
     if (atomic_load(&w->stopping))
         ev_break(w->loop, EVBREAK_ALL);
 }

@@ -30,7 +30,60 @@ static pea_node *mutable(const pea_node *node)
 /* Until it has arrived it may be in the tables already, and its thread has yet to begin with it. */
 bool pea__conn_is_here(const pea_conn *conn)
 {
-    return conn->worker == pea__worker_here(conn->node->runtime) && conn->hh.tbl != NULL;
+    return conn->worker == pea__worker_here(conn->node->runtime) && conn->is_by_id;
+}
+
+/* ---- The tables ---- */
+
+static pea_conn *of_id(pea__index_link *link)
+{
+    return link != NULL ? (pea_conn *)(void *)((char *)link - offsetof(pea_conn, by_id)) : NULL;
+}
+
+static pea_conn *of_addr(pea__index_link *link)
+{
+    return link != NULL ? (pea_conn *)(void *)((char *)link - offsetof(pea_conn, by_addr)) : NULL;
+}
+
+static uint64_t id_hash(uint64_t id)
+{
+    return pea__table_hash(&id, sizeof id);
+}
+
+static uint64_t addr_hash(const pea_addr *addr)
+{
+    return pea__table_hash(addr, sizeof *addr);
+}
+
+static uint64_t hash_of_id(const pea__index_link *link)
+{
+    const pea_conn *conn = (const pea_conn *)(const void *)((const char *)link - offsetof(pea_conn, by_id));
+    return id_hash(conn->id);
+}
+
+static uint64_t hash_of_addr(const pea__index_link *link)
+{
+    const pea_conn *conn = (const pea_conn *)(const void *)((const char *)link - offsetof(pea_conn, by_addr));
+    return addr_hash(&conn->remote);
+}
+
+void pea__registry_worker_init(pea__worker *worker)
+{
+    worker->conns.hash = hash_of_id;
+}
+
+void pea__registry_node_init(pea_node *node)
+{
+    node->by_addr.hash = hash_of_addr;
+}
+
+/* One of those at this address. With the lock. */
+static pea_conn *at_addr(const pea_node *node, const pea_addr *remote)
+{
+    pea_conn *c = of_addr(pea__index_at(&node->by_addr, addr_hash(remote)));
+    while (c != NULL && !pea_addr_equal(&c->remote, remote))
+        c = of_addr(c->by_addr.next);
+    return c;
 }
 
 /* ---- Coming and going ---- */
@@ -65,16 +118,15 @@ static bool enter(pea_node *node, pea_conn *conn)
         HASH_ADD_KEYPTR(hh, node->by_name, t->name, t->len, t);
         return t->hh.tbl != NULL;
     }
-    HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
-    return conn->hh_addr.tbl != NULL;
+    return conn->is_by_addr = pea__index_add(&node->by_addr, &conn->by_addr);
 }
 
 /* With the lock. */
 static void leave(pea_node *node, pea_conn *conn)
 {
-    if (conn->hh_addr.tbl != NULL)
-        HASH_DELETE(hh_addr, node->by_addr, conn);
-    conn->hh_addr.tbl = NULL;
+    if (conn->is_by_addr)
+        pea__index_remove(&node->by_addr, &conn->by_addr);
+    conn->is_by_addr = false;
     if (conn->target != NULL && conn->target->hh.tbl != NULL) {
         HASH_DELETE(hh, node->by_name, conn->target);
         conn->target->hh.tbl = NULL;
@@ -101,16 +153,16 @@ pea_err pea__registry_add(pea_conn *conn)
 
 pea_err pea__registry_adopt(pea_conn *conn)
 {
-    HASH_ADD(hh, conn->worker->conns, id, sizeof conn->id, conn);
-    return conn->hh.tbl != NULL ? PEA_OK : PEA_E_NOMEM;
+    conn->is_by_id = pea__index_add(&conn->worker->conns, &conn->by_id);
+    return conn->is_by_id ? PEA_OK : PEA_E_NOMEM;
 }
 
 void pea__registry_remove(pea_conn *conn)
 {
     pea_node *node = conn->node;
-    if (conn->hh.tbl != NULL)
-        HASH_DELETE(hh, conn->worker->conns, conn);
-    conn->hh.tbl = NULL;
+    if (conn->is_by_id)
+        pea__index_remove(&conn->worker->conns, &conn->by_id);
+    conn->is_by_id = false;
     pea__by_peer_remove(conn);
     pea__registry_lock(node);
     pending_remove(conn);
@@ -139,9 +191,10 @@ void pea__registry_settle(pea_conn *conn)
 
 pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id)
 {
-    pea_conn *found;
-    HASH_FIND(hh, worker->conns, &id, sizeof id, found);
-    return found;
+    pea_conn *c = of_id(pea__index_at(&worker->conns, id_hash(id)));
+    while (c != NULL && c->id != id)
+        c = of_id(c->by_id.next);
+    return c;
 }
 
 pea_conn *pea_node_find(const pea_node *node, uint64_t id)
@@ -152,11 +205,10 @@ pea_conn *pea_node_find(const pea_node *node, uint64_t id)
 
 pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
 {
-    pea_conn *found;
     if (pea__forked(node->runtime))
         return NULL;
     pea__registry_lock(mutable(node));
-    HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, found);
+    pea_conn *found = at_addr(node, remote);
     pea__registry_unlock(mutable(node));
     return found != NULL && pea__conn_is_here(found) ? found : NULL;
 }
@@ -164,8 +216,7 @@ pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
 /* By anybody but `self`. With the lock. */
 static bool dialled(const pea_node *node, const pea_addr *remote, const pea_conn *self)
 {
-    pea_conn *first, *c;
-    HASH_FIND(hh_addr, node->by_addr, remote, sizeof *remote, first);
+    const pea_conn *first = at_addr(node, remote), *c;
     if (first == NULL)
         return false;
     bool found = !first->origin.inbound && first != self;
@@ -199,12 +250,11 @@ pea_err pea__registry_move(pea_conn *conn, const pea_addr *remote, bool again)
     if (!again && dialled(node, remote, conn)) {
         err = PEA_E_EXISTS;
     } else {
-        if (conn->hh_addr.tbl != NULL)
-            HASH_DELETE(hh_addr, node->by_addr, conn);
+        if (conn->is_by_addr)
+            pea__index_remove(&node->by_addr, &conn->by_addr);
         conn->remote = *remote;
-        conn->hh_addr.tbl = NULL;
-        HASH_ADD(hh_addr, node->by_addr, remote, sizeof conn->remote, conn);
-        err = conn->hh_addr.tbl != NULL ? PEA_OK : PEA_E_NOMEM;
+        conn->is_by_addr = pea__index_add(&node->by_addr, &conn->by_addr);
+        err = conn->is_by_addr ? PEA_OK : PEA_E_NOMEM;
     }
     pea__registry_unlock(node);
     return err;
@@ -229,4 +279,21 @@ void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), v
         if (!more)
             break;
     }
+}
+
+typedef struct visitor {
+    void (*fn)(pea_conn *conn, void *arg);
+    void *arg;
+} visitor;
+
+static void visit(pea__index_link *link, void *arg)
+{
+    const visitor *v = arg;
+    v->fn(of_id(link), v->arg);
+}
+
+void pea__registry_each_here(pea__worker *worker, void (*fn)(pea_conn *conn, void *arg), void *arg)
+{
+    visitor v = {fn, arg};
+    pea__index_each(&worker->conns, visit, &v);
 }

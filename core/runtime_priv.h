@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "compiler_priv.h"
+#include "index_priv.h"
 #include "peapod/node.h"
 #include "pipe_priv.h"
 #include "prefix_table_priv.h"
@@ -38,7 +39,7 @@ typedef struct pea__line { /* of connections, by id: a ring */
 typedef struct pea__worker {
     pea_runtime *runtime;
     struct ev_loop *loop;
-    pea_conn *conns; /* its own, by id */
+    pea__index conns; /* its own, by id */
     pea__pool pool;
     uint8_t *scratch;                   /* PEA__HEADROOM_BYTES, then PEA__SCRATCH_BYTES */
     pea_conn *round, **round_end;       /* to flush or to reap when this round's callbacks are done */
@@ -151,8 +152,8 @@ void pea__conn_place(pea_conn *conn);
 /* Ends a connection, on its own thread, unless it is READY by then. False: there is no memory, and nothing happens. */
 bool pea__conn_make_room(pea_runtime *runtime, uint64_t id);
 
-/* It has been freed there. */
-void pea__conn_departed(pea__worker *w, pea_node *node, pea__post *travel);
+/* Nothing is left of it but its memory, which is freed. */
+void pea__conn_departed(pea_conn *conn);
 
 /* The node has been freed or shut down, or its deadline has passed: its connections end, each on its own thread. */
 void pea__node_ends(pea_node *node);
@@ -305,9 +306,9 @@ struct pea_node {
     pthread_mutex_t lock;             /* where there are threads: of the next five, of listeners and bans */
     pea_conn *conns;                  /* all of them, the newest first */
     pea_conn *pending, **pending_end; /* those that came to us and are not settled, the oldest first */
-    pea_conn *by_addr;                /* those that have one */
+    pea__index by_addr;               /* those that have one */
     struct pea__target *by_name;
-    struct pea__peer_entry *by_peer;
+    pea__index by_peer; /* entries of those that are proven */
     struct {
         atomic_uint connections, pending, pending_in, ready; /* pending_in: of `pending`, those that came to us */
         atomic_uint listeners;
@@ -399,6 +400,8 @@ void pea__admission_free(pea_node *node);
 
 /* ---- registry.c ---- */
 
+void pea__registry_worker_init(pea__worker *worker);
+void pea__registry_node_init(pea_node *node);
 void pea__registry_lock(pea_node *node); /* where there are threads */
 void pea__registry_unlock(pea_node *node);
 PEA_MUST_CHECK pea_err pea__registry_add(pea_conn *conn);
@@ -421,6 +424,9 @@ pea_conn *pea__registry_find(const pea__worker *worker, uint64_t id);
  * them; false: stop. */
 void pea__registry_each(pea_node *node, bool (*fn)(pea_conn *conn, void *arg), void *arg);
 
+/* Calls fn for each connection of this thread, whichever its node is. What fn ends goes in the round. */
+void pea__registry_each_here(pea__worker *worker, void (*fn)(pea_conn *conn, void *arg), void *arg);
+
 bool pea__conn_is_here(const pea_conn *conn); /* this is its thread, and it has arrived there */
 
 /* ---- by_peer.c ---- */
@@ -433,8 +439,10 @@ typedef struct pea__peer_entry {
     pea_conn *conns;         /* those that became READY, the newest first */
     uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
     pea__post *answer;       /* the letter that the waiter will get; NULL: nobody waits */
-    UT_hash_handle hh;
+    pea__index_link link;
 } pea__peer_entry;
+
+void pea__by_peer_init(pea_node *node);
 
 /* The entry of the connection's proven peer, to which the connection refers from here on; NULL: no memory. With the
  * lock. */
@@ -506,10 +514,11 @@ struct pea_conn {
     /* Bits: there are very many of these structures. */
     bool connecting : 1, ready : 1, closing : 1, over : 1, paused : 1, blocked : 1, shut : 1, fin : 1;
     bool queued : 1, pump_due : 1;
-    bool challenged : 1; /* one_per_peer.c: a newcomer waits for a sign of life from here */
-    bool in_line : 1;    /* and this is the newcomer */
-    bool waiting : 1;    /* it is READY, and the policy that was asked again has yet to answer */
-    bool responder : 1;  /* its pea_side */
+    bool challenged : 1;               /* one_per_peer.c: a newcomer waits for a sign of life from here */
+    bool in_line : 1;                  /* and this is the newcomer */
+    bool waiting : 1;                  /* it is READY, and the policy that was asked again has yet to answer */
+    bool responder : 1;                /* its pea_side */
+    bool is_by_id : 1, is_by_addr : 1; /* it is in the index of its thread, of its node */
     /* Bytes: other threads look. */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
     atomic_bool settled; /* READY, or over */
@@ -520,20 +529,23 @@ struct pea_conn {
     uint32_t partial_bytes;                            /* partial.c: that its pipe holds of what the peer sent */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     int64_t born_ms;
-    int64_t since_ms;                    /* this state began */
-    int64_t heard_ms;                    /* the last byte received */
-    int64_t taken_ms;                    /* while `blocked`: the last byte that the socket took */
-    int64_t armed_ms;                    /* when the timer fires; 0: it does not run */
-    pea_conn *round_next, *next, **link; /* of the worker's round; of the node */
-    pea_conn *fellow;                    /* the next that is pending and came to us; once READY, of the same peer */
+    int64_t since_ms; /* this state began */
+    int64_t heard_ms; /* the last byte received */
+    int64_t taken_ms; /* while `blocked`: the last byte that the socket took */
+    int64_t armed_ms; /* when the timer fires; 0: it does not run */
+    union {
+        pea_conn *round_next; /* of the worker's round */
+        pea__post *travel;    /* until it is placed: brings it to its thread; NULL: it is of the caller's loop */
+    };
+    pea_conn *next, **link; /* of the node */
+    pea_conn *fellow;       /* the next that is pending and came to us; once READY, of the same peer */
     pea_conn **fellow_link;
     pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
     pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
     pea__target *target;    /* NULL: it was not dialled by name */
-    pea__post *travel; /* brings it to its thread, and the caller's loop word of its end; NULL: it is of that loop */
     void *user;
     pea_addr remote;
-    UT_hash_handle hh, hh_addr;
+    pea__index_link by_id, by_addr;
 };
 
 /* A connection over a socket, which it owns if PEA_OK was returned. `dial`: what the dialler was told of the

@@ -163,6 +163,7 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
     w->runtime = runtime;
     w->fork_count = runtime->fork_count;
     w->loop = loop;
+    pea__registry_worker_init(w);
     w->round_end = &w->round;
     w->posts_end = &w->posts;
     (void)pthread_mutex_init(&w->mail_lock, NULL); /* without attributes they cannot fail */

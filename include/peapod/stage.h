@@ -62,7 +62,7 @@ PEA_API const pea_addr *pea_stage_remote(const pea_stage_env *env);
 /* Wall time in milliseconds since 1970. */
 PEA_API int64_t pea_stage_wall_ms(const pea_stage_env *env);
 
-/* The peer that whoever dialled expects; NULL: no expectation. pea_stage_judge() enforces it. */
+/* The peer that whoever dialled expects, as long as stages run; NULL: no expectation. pea_stage_judge() enforces it. */
 PEA_API const pea_peer *pea_stage_expect(const pea_stage_env *env);
 
 /* The name under which this side dialled, and that a certificate must prove: the one that was given, else the host;

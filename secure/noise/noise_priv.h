@@ -86,9 +86,9 @@ typedef struct pea__pattern {
 /* What a protocol's name says. */
 typedef struct pea__protocol {
     const pea__pattern *pattern;
-    uint8_t psks; /* bit n: psk<n> */
-    pea__aead_id aead;
-    pea__hash_id hash;
+    uint8_t psks;          /* bit n: psk<n> */
+    pea__aead_id aead : 8; /* each connection has one of these */
+    pea__hash_id hash : 8;
 } pea__protocol;
 
 #define PEA__PROTOCOL_NAME_BYTES 64 /* the longest supported name is "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b" */

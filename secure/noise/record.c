@@ -15,23 +15,19 @@ _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
-    uint64_t rekeyed_send,
-        rekeyed_receive; /* at which record last: a read that failed must not change the key a second time */
     pea__protocol protocol;
+    bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
     bool native, preserving;
     uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
     uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
 } record;
 
 /* Native mode changes the key before record k * 2^20 of a direction. A record's number is its nonce, which goes on. */
-static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, uint64_t *rekeyed)
+static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, bool *rekeyed)
 {
-    if (!r->native || cs->n % PEA__REKEY_EVERY != 0 ||
-        cs->n == *rekeyed) /* record 0 needs none: *rekeyed begins with 0 */
-        return PEA_OK;
-    pea_err err = pea__rekey(cs);
-    if (err == PEA_OK)
-        *rekeyed = cs->n;
+    bool due = r->native && cs->n % PEA__REKEY_EVERY == 0 && cs->n > 0;
+    pea_err err = due && !*rekeyed ? pea__rekey(cs) : PEA_OK;
+    *rekeyed = due && err == PEA_OK;
     return err;
 }
 

@@ -250,7 +250,7 @@ static pea_err stage_step(pea_pipe *p, pea_buf *in)
     pea_err answer = p->answer;
     pea_err err = ops->step(p->stage_self, &p->env, in, &said);
     p->stage_seen = (uint32_t)in->len; /* pea_pipe_room() bounds it */
-    if (p->phase != PEA__STAGES) { /* a callback that it made ended the pipe: nothing more is said */
+    if (p->phase != PEA__STAGES) {     /* a callback that it made ended the pipe: nothing more is said */
         pea_buf_free(&said);
         return PEA_AGAIN;
     }

@@ -110,10 +110,10 @@ struct pea_pipe {
     bool last_words : 1;    /* a stage or transform failed and said so to the peer: an alert */
     bool judging : 1;       /* the policy's check() runs */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
-    uint32_t tx_rest;    /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
-    uint32_t stage_seen; /* bytes of its input that the stage has seen and left */
-    uint32_t skip;       /* bytes of an unknown chunk still to come */
-    uint32_t discarded;
+    uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
+    uint32_t stage_seen;  /* bytes of its input that the stage has seen and left */
+    uint32_t skip;        /* bytes of an unknown chunk still to come */
+    uint32_t discarded;   /* bytes that came after our farewell */
     size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
     size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */
     pea_buf carry;        /* a message that spans chunks */

@@ -42,9 +42,17 @@ static void make_nonce(pea__aead_id aead, uint64_t n, uint8_t nonce[NONCE_BYTES]
         nonce[4 + i] = (uint8_t)(n >> (aead == PEA__AESGCM ? 56 - 8 * i : 8 * i));
 }
 
+/* Of all that is long records alone have no associated data: messages of handshakes, which strangers can make us read,
+ * are libsodium's whatever their length. */
+static bool is_large_record(pea_span ad, size_t plain_len)
+{
+    return ad.len == 0 && plain_len >= PEA__LIBCRYPTO_FROM;
+}
+
 bool pea__aead_available(pea__aead_id aead)
 {
-    return aead == PEA__CHACHAPOLY || crypto_aead_aes256gcm_is_available() != 0 || pea__libcrypto_gcm_available() ||
+    bool libcrypto = pea__libcrypto_available(aead); /* asked first: it starts here rather than at the first record */
+    return aead == PEA__CHACHAPOLY || crypto_aead_aes256gcm_is_available() != 0 || libcrypto ||
            pea__mbedtls_gcm_available();
 }
 
@@ -78,10 +86,10 @@ static pea_err gcm_encrypt(const uint8_t *k, const pea__aead_expanded *expanded,
                                                        gcm_state_const(expanded));
     else if (crypto_aead_aes256gcm_is_available() != 0)
         failed = crypto_aead_aes256gcm_encrypt(out, NULL, plain, len, ad.data, ad.len, NULL, nonce, k);
-    else if (pea__libcrypto_gcm_available())
-        return pea__libcrypto_gcm_encrypt(k, nonce, ad, plain, len, out);
-    else
-        return pea__mbedtls_gcm_encrypt(k, nonce, ad, plain, len, out);
+    else {
+        pea_err err = pea__libcrypto_encrypt(PEA__AESGCM, k, nonce, ad, plain, len, out);
+        return err != PEA_E_UNSUPPORTED ? err : pea__mbedtls_gcm_encrypt(k, nonce, ad, plain, len, out);
+    }
     return failed == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
@@ -94,10 +102,10 @@ static pea_err gcm_decrypt(const uint8_t *k, const pea__aead_expanded *expanded,
                                                        gcm_state_const(expanded));
     else if (crypto_aead_aes256gcm_is_available() != 0)
         failed = crypto_aead_aes256gcm_decrypt(out, NULL, NULL, cipher, len, ad.data, ad.len, nonce, k);
-    else if (pea__libcrypto_gcm_available())
-        return pea__libcrypto_gcm_decrypt(k, nonce, ad, cipher, len, out);
-    else
-        return pea__mbedtls_gcm_decrypt(k, nonce, ad, cipher, len, out);
+    else {
+        pea_err err = pea__libcrypto_decrypt(PEA__AESGCM, k, nonce, ad, cipher, len, out);
+        return err != PEA_E_UNSUPPORTED ? err : pea__mbedtls_gcm_decrypt(k, nonce, ad, cipher, len, out);
+    }
     return failed == 0 ? PEA_OK : PEA_E_CRYPTO;
 }
 
@@ -106,6 +114,11 @@ pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES
 {
     uint8_t nonce[NONCE_BYTES];
     make_nonce(aead, n, nonce);
+    if (is_large_record(ad, len)) {
+        pea_err err = pea__libcrypto_encrypt(aead, k, nonce, ad, plain, len, out);
+        if (err != PEA_E_UNSUPPORTED)
+            return err;
+    }
     if (aead == PEA__AESGCM)
         return gcm_encrypt(k, expanded, nonce, ad, plain, len, out);
     int failed = crypto_aead_chacha20poly1305_ietf_encrypt(out, NULL, plain, len, ad.data, ad.len, NULL, nonce, k);
@@ -119,6 +132,11 @@ pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES
         return PEA_E_CRYPTO;
     uint8_t nonce[NONCE_BYTES];
     make_nonce(aead, n, nonce);
+    if (is_large_record(ad, len - PEA_NOISE_TAG_BYTES)) {
+        pea_err err = pea__libcrypto_decrypt(aead, k, nonce, ad, cipher, len, out);
+        if (err != PEA_E_UNSUPPORTED)
+            return err;
+    }
     if (aead == PEA__AESGCM)
         return gcm_decrypt(k, expanded, nonce, ad, cipher, len, out);
     int failed = crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, cipher, len, ad.data, ad.len, nonce, k);

@@ -38,15 +38,22 @@ PEA_MUST_CHECK pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA_
                                          const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
                                          const uint8_t *cipher, size_t len, uint8_t *out);
 
-/* libcrypto's AES-256-GCM, for CPUs that libsodium has none for. Without PEAPOD_LIBCRYPTO it is not available and
- * fails. Called directly by tests only. */
-bool pea__libcrypto_gcm_available(void);
-PEA_MUST_CHECK pea_err pea__libcrypto_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
-                                                  pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
-PEA_MUST_CHECK pea_err pea__libcrypto_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
-                                                  pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
+/* Records of so much plaintext and more are libcrypto's, where it is there: below, a context costs more than it saves
+ * (docs/performance.md). */
+#define PEA__LIBCRYPTO_FROM 2048u
 
-/* The same by mbedTLS, in a build with TLS: where there is no libcrypto either. */
+/* Both by libcrypto; the first call readies it. Without PEAPOD_LIBCRYPTO none is available. Called directly by aead.c
+ * and tests only. PEA_OK | PEA_E_CRYPTO | PEA_E_UNSUPPORTED: it has none, or no memory; `out` is as it was, and another
+ * library can be asked */
+bool pea__libcrypto_available(pea__aead_id aead);
+PEA_MUST_CHECK pea_err pea__libcrypto_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
+                                              const uint8_t nonce[12], pea_span ad, const uint8_t *plain, size_t len,
+                                              uint8_t *out);
+PEA_MUST_CHECK pea_err pea__libcrypto_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
+                                              const uint8_t nonce[12], pea_span ad, const uint8_t *cipher, size_t len,
+                                              uint8_t *out);
+
+/* AES-256-GCM by mbedTLS, in a build with TLS: where neither of the others has it. */
 bool pea__mbedtls_gcm_available(void);
 PEA_MUST_CHECK pea_err pea__mbedtls_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
                                                 pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);

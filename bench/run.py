@@ -5,6 +5,7 @@
 Programs that are compared run in turn, each as often as the others; medians are compared. A program prints lines of a
 key and a value, and its figure alone on the last line."""
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -115,10 +116,10 @@ class Bench:
     def limits_of(self, transport):
         return [raw for raw in LIMITS_OF[transport] if raw in self.raws]
 
-    def alternate(self, programs):
+    def alternate(self, programs, runs=None):
         """{name: command} in turn; returns {name: Samples}. A peer that fails is left out; we may not fail."""
         samples = {name: Samples() for name in programs}
-        for _ in range(self.runs):
+        for _ in range(runs or self.runs):
             for name, command in programs.items():
                 if name not in samples:
                     continue
@@ -155,7 +156,7 @@ class Bench:
         row |= {"unit": unit, "peapod": samples[ours].median(key), "limit": bound.median(key),
                 "peers": {p: samples[p].median(key) for p in peers}}
         row |= {count: samples[ours].median(count) for count in COUNTS}
-        row |= {"runs": self.runs, "spread": samples[ours].spread(key), "limit_by": limit, "limit_spread": bound.spread(key),
+        row |= {"runs": len(samples[ours].of[key]), "spread": samples[ours].spread(key), "limit_by": limit, "limit_spread": bound.spread(key),
                 "limit_cpu_ns": bound.cpu(), "peers_spread": {p: samples[p].spread(key) for p in peers},
                 "peers_cpu_ns": {p: samples[p].cpu() for p in peers}}
         self.rows.append(row)
@@ -214,32 +215,69 @@ def oneway(bench, transports, size, connections=1):
         bench.row(("oneway", t, size, connections), "msg/s", samples, t, limits, peers, again=t != transports[0])
 
 
+def pingpong(bench, transport, size=64):
+    arguments = [str(size), str(bench.seconds)]
+    raws = {f"raw {raw}": [f"{BENCH}/raw_pingpong", raw, *arguments] for raw in bench.limits_of(transport)}
+    peers = bench.peers(transport, "pingpong", arguments)
+    samples = bench.alternate({"peapod": [f"{BENCH}/pingpong", transport, *arguments]} | raws | peers)
+    for key in ("p50_us", "p99_us"):
+        bench.row((f"pingpong-{key[:3]}", transport, size, 1), "us", samples, "peapod", raws, peers, key)
+
+
+def connect(bench, transport, inflight):
+    """connections: how many are in the making at a time."""
+    arguments = [str(inflight), str(bench.seconds)]
+    raws = {"raw x25519": [f"{BENCH}/raw_x25519", str(bench.seconds)]} if transport == "noise" else {}
+    peers = bench.peers(transport, "connect", arguments)
+    samples = bench.alternate({"peapod": [f"{BENCH}/connect", transport, *arguments]} | raws | peers)
+    bench.row(("connect", transport, 1, inflight), "conn/s", samples, "peapod", raws, peers)
+
+
+def idle(bench, transport, connections=9000):
+    """One run: memory comes out the same each time."""
+    peers = bench.peers(transport, "idle", [str(connections)])
+    samples = bench.alternate({"peapod": [f"{BENCH}/idle", transport, str(connections)]} | peers, runs=1)
+    bench.row(("idle", transport, 1, connections), "KiB", samples, "peapod", [], peers)
+
+
 def quick(bench):
     bench.raws = [raw for raw in bench.raws if raw != "aes-sodium" or "aes-libcrypto" not in bench.raws]  # it is slower
-    for size in (16, 256, 4096, 32768):
-        for transports in FAMILIES:
-            oneway(bench, transports, size)
+    all_of(oneway, size=(16, 256, 4096, 32768), transports=FAMILIES)(bench)
+
+
+def all_of(workload, **over):
+    """A workload with every combination of transports and the rest."""
+    def run_all(bench):
+        for values in itertools.product(*over.values()):
+            workload(bench, **dict(zip(over, values)))
+    return run_all
+
+
+WORKLOADS = {
+    "oneway": all_of(oneway, size=(16, 256, 4096, 32768, 1 << 20), transports=FAMILIES),
+    "connections": all_of(oneway, size=[256], connections=(10, 100, 1000), transports=[[t] for t in PEERS_OF]),
+    "pingpong": all_of(pingpong, transport=PEERS_OF),
+    "connect": all_of(connect, transport=PEERS_OF, inflight=(1, 16, 64)),
+    "idle": all_of(idle, transport=PEERS_OF),
+}
 
 
 def full(bench):
-    for size in (16, 256, 4096, 32768, 1 << 20):
-        for transports in FAMILIES:
-            oneway(bench, transports, size)
-    for connections in (10, 100, 1000):
-        for transport in ("plain", "noise", "tls"):
-            oneway(bench, [transport], 256, connections)
+    for workload in WORKLOADS.values():
+        workload(bench)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("what", nargs="?", choices=["full", "quick"], default="full")
+    parser.add_argument("--only", choices=WORKLOADS, help="one workload of the full bench")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.4)
     options = parser.parse_args()
     bench = Bench(options)
     print(COLUMNS)
     try:
-        (quick if options.what == "quick" else full)(bench)
+        (WORKLOADS[options.only] if options.only else quick if options.what == "quick" else full)(bench)
     except Failed as why:
         sys.exit(f"bench: {why}")
     with open("build/bench.json", "w", encoding="utf-8") as out:

@@ -14,6 +14,8 @@
 
 #include "count.h"
 #include "two.h"
+
+#define HANDSHAKE_MS 120000 /* a thousand of TLS at once, on a busy core */
 #ifdef OURS_TLS
 #include "peers/certificate.h"
 
@@ -26,6 +28,13 @@ void ours_must(pea_err err, const pea_error *why)
         return;
     errno = 0;
     two_fail(why != NULL && why->text[0] != '\0' ? why->text : pea_err_text(err));
+}
+
+_Noreturn void ours_fail(const pea_reason *reason)
+{
+    char text[PEA_REASON_TEXT_BYTES];
+    errno = 0;
+    two_fail(pea_reason_format(reason, text));
 }
 
 /* ---- The command line ---- */
@@ -125,16 +134,14 @@ static pea_err add_tls(const ours *o, pea_chain *chain, pea_error *why)
 
 static void on_failed(pea_node *node, const pea_conn_info *info, const pea_reason *reason, void *user)
 {
-    char text[PEA_REASON_TEXT_BYTES];
     (void)node, (void)info, (void)user;
-    errno = 0;
-    two_fail(pea_reason_format(reason, text));
+    ours_fail(reason);
 }
 
 static void on_disconnect(pea_conn *conn, const pea_reason *reason, void *user)
 {
-    (void)conn;
-    on_failed(NULL, NULL, reason, user);
+    (void)conn, (void)user;
+    ours_fail(reason);
 }
 
 void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
@@ -151,7 +158,8 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
     o->loop = ev_default_loop(0);
     ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
     ours_must(pea_trust_new(&trust), NULL);
-    pea_trust_any(trust);
+    if (!o->nobody)
+        pea_trust_any(trust);
     ours_must(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), &why), &why);
     if (strncmp(o->transport, "noise", 5) == 0)
         ours_must(add_noise(o, chain, &why), &why);
@@ -160,7 +168,8 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
     else
         ours_must(pea_chain_plain(chain), NULL);
     pea_policy *policy = pea_trust_policy(trust);
-    pea_node_opts *opts = PEA_NODE(.chain = chain, .policy = policy, .on = &on, .max_pending = PEA_UNLIMITED);
+    pea_node_opts *opts = PEA_NODE(.chain = chain, .policy = policy, .on = &on, .max_pending = PEA_UNLIMITED,
+                                   .handshake_timeout_ms = HANDSHAKE_MS);
     ours_must(pea_node_new(&o->node, o->runtime, opts, &why), &why);
 }
 

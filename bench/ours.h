@@ -14,6 +14,7 @@
 typedef struct ours {
     const char *transport;
     bool sender;
+    bool nobody; /* is let in; otherwise anybody */
     struct ev_loop *loop;
     pea_runtime *runtime;
     pea_node *node;
@@ -32,6 +33,9 @@ void ours_listen(const ours *o);
 
 /* Dials; the address is the one that two_hear() told. */
 void ours_dial(const ours *o, const char *address);
+
+/* Fails the program with that reason. */
+_Noreturn void ours_fail(const pea_reason *reason);
 
 /* Fails the program if this is an error. */
 void ours_must(pea_err err, const pea_error *why);

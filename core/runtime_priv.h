@@ -331,18 +331,24 @@ struct pea_node {
     pea__tally tally[];
 };
 
-void pea__node_due(pea_node *node); /* called in the round: on_done, the end */
 /* Whether a call may give the node something new to do. PEA_OK | PEA_E_FORKED | PEA_E_STATE: the wrong thread, or shut
  * down */
 PEA_MUST_CHECK pea_err pea__node_may_begin(const pea_node *node, pea_error *why);
-
-void pea__node_errand_over(pea_node *node); /* on the node's thread: one of its errands has come back */
 
 /* The node begins to use a chain: what is to be said of it is logged, once for a runtime. */
 void pea__node_notice(const pea_node *node, const pea_chain *chain);
 
 /* The codec of connections over `chain`: their own, else the node's; NULL in PEA_RECORDS. Not a new reference. */
 pea_codec *pea__node_codec(const pea_node *node, const pea_chain *chain, pea_codec *own);
+
+/* Frees what it has; the same for one that was made in part. */
+void pea__node_clear(pea_node *node);
+
+/* ---- node_end.c ---- */
+
+void pea__node_deadline_init(pea_node *node);
+void pea__node_due(pea_node *node);         /* called in the round: on_done, the end */
+void pea__node_errand_over(pea_node *node); /* on the node's thread: one of its errands has come back */
 
 /* ---- bans.c ---- */
 
@@ -558,11 +564,9 @@ PEA_MUST_CHECK pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, co
 void pea__conn_live(pea_conn *conn);                      /* on its own thread, once */
 void pea__conn_dials(pea_conn *conn, int fd, int result); /* by this socket, now; connect() said 0 or EINPROGRESS */
 void pea__conn_obey(pea_conn *conn);                      /* its node may have been freed, or shut down */
-void pea__conn_finish(pea_conn *conn, const pea_reason *reason);
-void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
-void pea__conn_judge(pea_conn *conn);              /* its policy has changed */
-void pea__conn_round(pea_conn *conn);              /* in the round: flush, or free */
-bool pea__conn_holds_unread(const pea_conn *conn); /* it is paused, and what the peer sent waits for us */
+void pea__conn_judge(pea_conn *conn);                     /* its policy has changed */
+void pea__conn_round(pea_conn *conn);                     /* in the round: flush, or free */
+bool pea__conn_holds_unread(const pea_conn *conn);        /* it is paused, and what the peer sent waits for us */
 void pea__conn_pump(pea_conn *conn); /* delivers events until there are none, or a callback paused or ended it */
 
 /* ---- partial.c ---- */
@@ -570,6 +574,19 @@ void pea__conn_pump(pea_conn *conn); /* delivers events until there are none, or
 /* After its events were told: what it holds of unfinished messages may be too much. */
 void pea__partial_note(pea_conn *conn);
 void pea__partial_shed(pea__worker *w); /* on its thread: if it was asked to */
+
+/* ---- conn_close.c ---- */
+
+void pea__conn_finish(pea_conn *conn, const pea_reason *reason); /* with a farewell */
+void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
+
+/* ---- conn_write.c ---- */
+
+/* Writes what is queued, until the socket is full or its turn is over. */
+void pea__conn_write_out(pea_conn *conn);
+
+/* Calls back for all confirmed sends that have left (PEA_OK), or for all. */
+void pea__conn_confirm(pea_conn *conn, pea_err err);
 
 /* ---- conn_deadline.c ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Many to one: `fanin TRANSPORT SIZE SENDERS WORKERS SECONDS`. The senders are connections of one process, each of which
- * sends what its queue takes; the receiver has WORKERS threads beside its loop, and all cores, since its threads could
- * not run side by side on one. Prints the CPU time of each process for a message, and messages per second alone. */
+/* Many to one: `fanin TRANSPORT SIZE SENDERS WORKERS SECONDS`. The senders are connections of one process, each of
+ * which sends what its queue takes; the receiver has WORKERS threads beside its loop, and all cores, since its threads
+ * could not run side by side on one. Prints the CPU time of each process for a message, and messages per second alone.
+ */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What a node costs: `nodes NODES`. That many nodes of one runtime, each with a key, a chain, a policy and a listener of
- * its own. Prints KiB for each (the slope of RSS between NODES/9 and NODES), and the microseconds in which one starts,
- * listening, and stops. */
+/* What a node costs: `nodes NODES`. That many nodes of one runtime, each with a key, a chain, a policy and a listener
+ * of its own. Prints KiB for each (the slope of RSS between NODES/9 and NODES), and the microseconds in which one
+ * starts, listening, and stops. */
 #include <ev.h>
 #include <peapod/peapod.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How a node ends: shut down, with a deadline, or freed; on its own thread, or in a callback on a worker. It is gone when
- * the last of its connections and errands is. */
+/* How a node ends: shut down, with a deadline, or freed; on its own thread, or in a callback on a worker. It is gone
+ * when the last of its connections and errands is. */
 #include "peapod/handover.h"
 #include "runtime_priv.h"
 

@@ -113,7 +113,7 @@ static void test_same_bytes(void **state)
             sodium_encrypt(aead, k, nonce, ad, plain, len, sealed);
             check_ok(pea__libcrypto_encrypt(aead, k, nonce, ad, plain, len, got));
             check_bytes(got, len + 16, sealed, len + 16);
-            memcpy(got, plain, len); /* in place */
+            memcpy(got, plain, sizeof plain); /* in place */
             check_ok(pea__libcrypto_encrypt(aead, k, nonce, ad, got, len, got));
             check_bytes(got, len + 16, sealed, len + 16);
             check_ok(pea__libcrypto_decrypt(aead, k, nonce, ad, got, len + 16, got));

@@ -5,15 +5,6 @@
 
 #include "runtime_priv.h"
 
-static pea_node *mutable(const pea_node *node)
-{
-    union {
-        const pea_node *in;
-        pea_node *out;
-    } cast = {.in = node};
-    return cast.out;
-}
-
 /* ---- The table; all of it with the registry's lock ---- */
 
 static pea__peer_entry *entry_of(pea__index_link *link)
@@ -138,9 +129,9 @@ pea_conn *pea_node_find_peer(const pea_node *node, const pea_peer *peer)
 {
     if (pea__forked(node->runtime))
         return NULL;
-    pea__registry_lock(mutable(node));
+    pea__registry_lock(pea__node_mutable(node));
     pea_conn *found = find_here(entry_find(node, peer));
-    pea__registry_unlock(mutable(node));
+    pea__registry_unlock(pea__node_mutable(node));
     return found;
 }
 

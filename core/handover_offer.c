@@ -294,13 +294,12 @@ pea_err pea_handover_offer(pea_node *node, const char *path, void (*on_taken)(pe
 {
     pea_addr addr;
     int fd;
-    if (pea__forked(node->runtime))
-        return pea__error(why, PEA_E_FORKED, NULL);
-    if (node->shutting_down || node->freed)
-        return pea__error(why, PEA_E_STATE, "the node is shut down");
+    pea_err err = pea__node_may_begin(node, why);
+    if (err != PEA_OK)
+        return err;
     if (node->offer != NULL)
         return pea__error(why, PEA_E_EXISTS, "this node offers its listeners already");
-    pea_err err = pea__handover_addr(path, &addr, why);
+    err = pea__handover_addr(path, &addr, why);
     if (err != PEA_OK)
         return err;
     pea__offer *o = pea__alloc(sizeof *o);

@@ -18,15 +18,6 @@ void pea__registry_unlock(pea_node *node)
         (void)pthread_mutex_unlock(&node->lock);
 }
 
-static pea_node *mutable(const pea_node *node)
-{
-    union {
-        const pea_node *in;
-        pea_node *out;
-    } cast = {.in = node};
-    return cast.out;
-}
-
 /* Until it has arrived it may be in the tables already, and its thread has yet to begin with it. */
 bool pea__conn_is_here(const pea_conn *conn)
 {
@@ -207,9 +198,9 @@ pea_conn *pea_node_find_addr(const pea_node *node, const pea_addr *remote)
 {
     if (pea__forked(node->runtime))
         return NULL;
-    pea__registry_lock(mutable(node));
+    pea__registry_lock(pea__node_mutable(node));
     pea_conn *found = at_addr(node, remote);
-    pea__registry_unlock(mutable(node));
+    pea__registry_unlock(pea__node_mutable(node));
     return found != NULL && pea__conn_is_here(found) ? found : NULL;
 }
 

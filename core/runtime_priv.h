@@ -335,6 +335,16 @@ struct pea_node {
  * down */
 PEA_MUST_CHECK pea_err pea__node_may_begin(const pea_node *node, pea_error *why);
 
+/* A node is passed around const by those who only look; its lock is not. */
+static inline pea_node *pea__node_mutable(const pea_node *node)
+{
+    union {
+        const pea_node *in;
+        pea_node *out;
+    } cast = {.in = node};
+    return cast.out;
+}
+
 /* The node begins to use a chain: what is to be said of it is logged, once for a runtime. */
 void pea__node_notice(const pea_node *node, const pea_chain *chain);
 

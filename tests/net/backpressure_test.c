@@ -43,6 +43,7 @@ static void a_full_queue_refuses_then_drains(void **state)
 {
     net *n = *state;
     net_pair(n);
+    net_narrow_pair(n);
     pea_conn_pause(n->b.conn);
     unsigned taken = fill(n, n->a.conn);
     size_t queued = pea_conn_queued(n->a.conn);
@@ -90,6 +91,7 @@ static void drain_goes_on(void **state)
     net *n = *state;
     unsigned left = 2000;
     net_pair(n);
+    net_narrow_pair(n);
     n->a.arg = &left;
     n->a.on_drain = refill;
     refill(&n->a, n->a.conn);
@@ -157,6 +159,7 @@ static void pause_until_drained(void **state)
     unsigned left = MANY;
     uint32_t unsent = 0;
     net_pair(n);
+    net_narrow_pair(n);
     n->a.arg = &left;
     n->a.on_drain = refill;
     n->b.arg = &unsent;
@@ -243,6 +246,7 @@ static void confirmed_once_at_the_end(void **state)
     memset(got, 0, sizeof got);
     receipts = 0;
     net_pair(n);
+    net_narrow_pair(n);
     pea_conn_pause(n->b.conn);
     check_ok(pea_msg_new(&msg, block, sizeof block));
     while (sent < MANY && pea_conn_send_msg(n->a.conn, msg, on_sent, &got[sent]) == PEA_OK) {

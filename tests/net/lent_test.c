@@ -11,6 +11,7 @@
 #include "peapod/chain.h"
 #include "peapod/identity.h"
 #include "peapod/trust.h"
+#include "runtime_priv.h"
 
 enum { LARGEST = 400000, MESSAGES = 400 };
 
@@ -146,6 +147,7 @@ static void all_sizes_arrive(void **state)
     n->b.on_message = compare;
     n->a.on_drain = send_on;
     net_pair(n);
+    net_narrow_pair(n);
     send_on(&n->a, n->a.conn);
     while (s.came < MESSAGES) {
         unsigned before = s.came;
@@ -194,6 +196,8 @@ static void what_many_wait_for_is_held_once(void **state)
     for (unsigned i = 0; i < SLOW; i++) {
         fds[i] = net_raw_connect(&n->b);
         net_wait(n, n->b.connects == i + 1);
+        net_narrow(fds[i]);
+        net_narrow(n->b.conn->fd);
     }
     check_ok(pea_node_broadcast(n->b.node, msg, NULL, NULL, NULL));
     pea_msg_unref(msg);
@@ -226,6 +230,7 @@ static void what_follows_comes_behind(void **state)
     net_listen(&n->b);
     int fd = net_raw_connect(&n->b);
     net_wait(n, n->b.connects == 1);
+    net_narrow(n->b.conn->fd);
     check_ok(pea_conn_send_msg(n->b.conn, msg, NULL, NULL));
     check_ok(pea_conn_send(n->b.conn, "behind", 6));
     check_ok(pea_conn_send_msg(n->b.conn, msg, NULL, NULL));
@@ -253,6 +258,7 @@ static void an_abort_lets_it_go(void **state)
     net_listen(&n->b);
     int fd = net_raw_connect(&n->b);
     net_wait(n, n->b.connects == 1);
+    net_narrow(n->b.conn->fd);
     check_ok(pea_conn_send_msg(n->b.conn, msg, NULL, NULL));
     pea_msg_unref(msg);
     pea_conn_abort(n->b.conn);

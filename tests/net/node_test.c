@@ -249,6 +249,7 @@ static void abort_from_a_confirmation(net *n)
     net_node(&n->b, PEA_NODE(.name = "b"));
     net_listen(&n->b);
     net_meet(n);
+    net_narrow_pair(n);
     pea_conn_pause(n->b.conn);
     first.aborts = n->a.conn;
     send_confirmed(n->a.conn, 100, &first);

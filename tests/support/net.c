@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "runtime_priv.h"
+
 #define DEADLINE_S \
     20. /* of a wait: what takes milliseconds here may take seconds on a machine that does other things */
 
@@ -244,6 +246,19 @@ void net_pair(net *n)
     net_node(&n->b, PEA_NODE(.name = "b"));
     net_listen(&n->b);
     net_meet(n);
+}
+
+void net_narrow(int fd)
+{
+    const int bytes = 262144;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes), 0);
+}
+
+void net_narrow_pair(net *n)
+{
+    net_narrow(n->a.conn->fd);
+    net_narrow(n->b.conn->fd);
 }
 
 static void node_gone(net_side *side)

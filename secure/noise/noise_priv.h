@@ -4,27 +4,17 @@
 #ifndef PEAPOD_NOISE_PRIV_H
 #define PEAPOD_NOISE_PRIV_H
 
+#include "aead/aead_priv.h"
 #include "peapod/noise.h"
 
 /* ---- Primitives (sections 4 and 12) ---- */
 
-typedef enum pea__aead_id { PEA__CHACHAPOLY = 1, PEA__AESGCM } pea__aead_id;
 typedef enum pea__hash_id { PEA__SHA256 = 1, PEA__SHA512, PEA__BLAKE2B, PEA__BLAKE2S } pea__hash_id;
 
-#define PEA__AEAD_KEY_BYTES 32u
 #define PEA__HASH_BLOCK_MAX 128u
 
-/* Whether this build and this CPU have it. After pea__secure_init(). */
-bool pea__aead_available(pea__aead_id aead);
+/* Whether this build has it. */
 bool pea__hash_available(pea__hash_id hash);
-
-/* A key's expanded form, for ciphers that gain by it (AES: the key schedule). */
-typedef struct pea__aead_expanded pea__aead_expanded;
-
-/* `*expanded` becomes NULL where there is nothing to expand. PEA_OK | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__aead_expand(pea__aead_expanded **expanded, pea__aead_id aead,
-                                        const uint8_t k[PEA__AEAD_KEY_BYTES]);
-void pea__aead_expanded_free(pea__aead_expanded *expanded); /* wipes; NULL is allowed */
 
 /* ENCRYPT(k, n, ad, plaintext): writes len + 16 bytes at `out`, which may be `plain` itself. `expanded` may be NULL.
  * PEA_OK | PEA_E_CRYPTO (never with a good cipher) */
@@ -37,28 +27,6 @@ PEA_MUST_CHECK pea_err pea__aead_encrypt(pea__aead_id aead, const uint8_t k[PEA_
 PEA_MUST_CHECK pea_err pea__aead_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
                                          const pea__aead_expanded *expanded, uint64_t n, pea_span ad,
                                          const uint8_t *cipher, size_t len, uint8_t *out);
-
-/* Records of so much plaintext and more are libcrypto's, where it is there: below, a context costs more than it saves
- * (docs/performance.md). */
-#define PEA__LIBCRYPTO_FROM 2048u
-
-/* Both by libcrypto; the first call readies it. Without PEAPOD_LIBCRYPTO none is available. Called directly by aead.c
- * and tests only. PEA_OK | PEA_E_CRYPTO | PEA_E_UNSUPPORTED: it has none, or no memory; `out` is as it was, and another
- * library can be asked */
-bool pea__libcrypto_available(pea__aead_id aead);
-PEA_MUST_CHECK pea_err pea__libcrypto_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
-                                              const uint8_t nonce[12], pea_span ad, const uint8_t *plain, size_t len,
-                                              uint8_t *out);
-PEA_MUST_CHECK pea_err pea__libcrypto_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
-                                              const uint8_t nonce[12], pea_span ad, const uint8_t *cipher, size_t len,
-                                              uint8_t *out);
-
-/* AES-256-GCM by mbedTLS, in a build with TLS: where neither of the others has it. */
-bool pea__mbedtls_gcm_available(void);
-PEA_MUST_CHECK pea_err pea__mbedtls_gcm_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
-                                                pea_span ad, const uint8_t *plain, size_t len, uint8_t *out);
-PEA_MUST_CHECK pea_err pea__mbedtls_gcm_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
-                                                pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out);
 
 size_t pea__hash_len(pea__hash_id hash); /* HASHLEN: 32 or 64 */
 

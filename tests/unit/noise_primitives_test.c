@@ -217,12 +217,12 @@ static void test_aesgcm(void **state)
     check_aead(PEA__AESGCM);
 }
 
-typedef pea_err (*gcm_fn)(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad, const uint8_t *in,
-                          size_t len, uint8_t *out);
+typedef pea_err (*gcm_fn)(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
+                          const uint8_t *in, size_t len, uint8_t *out);
 
-static void check_gcm(gcm_fn encrypt, gcm_fn decrypt)
+static void check_gcm(pea__aead_id aead, gcm_fn encrypt, gcm_fn decrypt)
 {
-    /* The Galois/Counter Mode of Operation (McGrew, Viega), test case 16. */
+    /* The Galois/Counter Mode of Operation (McGrew, Viega), test cases 16 and 4. */
     uint8_t k[32], nonce[12], plain[60], ad[20], want[76], got[76];
     from_hex(k, 32, "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308");
     from_hex(nonce, 12, "cafebabefacedbaddecaf888");
@@ -231,43 +231,35 @@ static void check_gcm(gcm_fn encrypt, gcm_fn decrypt)
              "a0de657ba637b39");
     from_hex(ad, 20, "feedfacedeadbeeffeedfacedeadbeefabaddad2");
     from_hex(want, 76,
-             "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e639"
-             "3ba7a0abcc9f66276fc6ece0f4e1768cddf"
-             "8853bb2d551b");
-    check_ok(encrypt(k, nonce, (pea_span){ad, sizeof ad}, plain, sizeof plain, got));
+             aead == PEA__AESGCM
+                 ? "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b"
+                   "1056828838c5f61e6393ba7a0abcc9f662"
+                   "76fc6ece0f4e1768cddf8853bb2d551b"
+                 : "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e21d514b25466931c7d8f6a"
+                   "5aac84aa051ba30b396a0aac973d58e091"
+                   "5bc94fbc3221a5db94fae95ae7121a47");
+    check_ok(encrypt(aead, k, nonce, (pea_span){ad, sizeof ad}, plain, sizeof plain, got));
     check_bytes(got, sizeof got, want, sizeof want);
     memcpy(got, plain, sizeof plain); /* in place */
-    check_ok(encrypt(k, nonce, (pea_span){ad, sizeof ad}, got, sizeof plain, got));
+    check_ok(encrypt(aead, k, nonce, (pea_span){ad, sizeof ad}, got, sizeof plain, got));
     check_bytes(got, sizeof got, want, sizeof want);
-    check_ok(decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got));
+    check_ok(decrypt(aead, k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got));
     check_bytes(got, sizeof plain, plain, sizeof plain);
     for (size_t bit = 0; bit < 8 * sizeof want; bit++) {
         static const uint8_t zeros[60];
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        check_err(decrypt(k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got), PEA_E_CRYPTO);
+        check_err(decrypt(aead, k, nonce, (pea_span){ad, sizeof ad}, want, sizeof want, got), PEA_E_CRYPTO);
         check_bytes(got, sizeof plain, zeros, sizeof zeros); /* what was decrypted before the tag was known is gone */
         want[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
-    check_ok(encrypt(k, nonce, (pea_span){NULL, 0}, NULL, 0, got));
-    check_ok(decrypt(k, nonce, (pea_span){NULL, 0}, got, 16, got + 16));
-    check_err(decrypt(k, nonce, (pea_span){NULL, 0}, got, 15, got + 16), PEA_E_CRYPTO);
-    if (crypto_aead_aes256gcm_is_available() != 0) {
-        check_ok(encrypt(k, nonce, (pea_span){ad, 7}, plain, 33, got));
+    check_ok(encrypt(aead, k, nonce, (pea_span){NULL, 0}, NULL, 0, got));
+    check_ok(decrypt(aead, k, nonce, (pea_span){NULL, 0}, got, 16, got + 16));
+    check_err(decrypt(aead, k, nonce, (pea_span){NULL, 0}, got, 15, got + 16), PEA_E_CRYPTO);
+    if (aead == PEA__AESGCM && crypto_aead_aes256gcm_is_available() != 0) {
+        check_ok(encrypt(aead, k, nonce, (pea_span){ad, 7}, plain, 33, got));
         crypto_aead_aes256gcm_encrypt(want, NULL, plain, 33, ad, 7, NULL, nonce, k);
         check_bytes(got, 49, want, 49);
     }
-}
-
-static pea_err libcrypto_encrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
-                                 const uint8_t *in, size_t len, uint8_t *out)
-{
-    return pea__libcrypto_encrypt(PEA__AESGCM, k, nonce, ad, in, len, out);
-}
-
-static pea_err libcrypto_decrypt(const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12], pea_span ad,
-                                 const uint8_t *in, size_t len, uint8_t *out)
-{
-    return pea__libcrypto_decrypt(PEA__AESGCM, k, nonce, ad, in, len, out);
 }
 
 static void test_libcrypto_gcm(void **state)
@@ -275,7 +267,8 @@ static void test_libcrypto_gcm(void **state)
     (void)state;
     if (!pea__libcrypto_available(PEA__AESGCM))
         skip();
-    check_gcm(libcrypto_encrypt, libcrypto_decrypt);
+    check_gcm(PEA__AESGCM, pea__libcrypto_encrypt, pea__libcrypto_decrypt);
+    check_gcm(PEA__AES128GCM, pea__libcrypto_encrypt, pea__libcrypto_decrypt);
 }
 
 static void test_mbedtls_gcm(void **state)
@@ -283,7 +276,8 @@ static void test_mbedtls_gcm(void **state)
     (void)state;
     if (!pea__mbedtls_gcm_available())
         skip();
-    check_gcm(pea__mbedtls_gcm_encrypt, pea__mbedtls_gcm_decrypt);
+    check_gcm(PEA__AESGCM, pea__mbedtls_gcm_encrypt, pea__mbedtls_gcm_decrypt);
+    check_gcm(PEA__AES128GCM, pea__mbedtls_gcm_encrypt, pea__mbedtls_gcm_decrypt);
 }
 
 int main(void)

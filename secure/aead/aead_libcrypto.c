@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The two AEADs by libcrypto. When it is asked is decided in aead.c.
+/* The AEADs by libcrypto. When it is asked is decided in aead.c.
  *
  * A context lives as long as one call. It holds the key, what was made of it and the rest of a block of keystream, and
  * only the end of the context wipes all of that; another key does not. One that is kept for each thread would have to
@@ -7,7 +7,7 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "noise_priv.h"
+#include "aead_priv.h"
 
 #ifdef PEAPOD_LIBCRYPTO
 #include <limits.h>
@@ -16,21 +16,22 @@
 #include <pthread.h>
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static EVP_CIPHER *chachapoly, *aesgcm; /* NULL: this libcrypto has none, or its configuration forbids it */
+static EVP_CIPHER *ciphers[PEA__AES128GCM + 1]; /* NULL: this libcrypto has none, or its configuration forbids it */
 
 /* OpenSSL 3 looks algorithms up under a lock and by their names; the first time it reads its configuration. */
 static void fetch(void)
 {
     (void)ERR_set_mark();
-    chachapoly = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-    aesgcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    ciphers[PEA__CHACHAPOLY] = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
+    ciphers[PEA__AESGCM] = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    ciphers[PEA__AES128GCM] = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
     (void)ERR_pop_to_mark(); /* one that is missing is no error, and the queue may be the application's */
 }
 
 static const EVP_CIPHER *cipher_of(pea__aead_id aead)
 {
     (void)pthread_once(&once, fetch);
-    return aead == PEA__AESGCM ? aesgcm : chachapoly;
+    return ciphers[aead];
 }
 
 bool pea__libcrypto_available(pea__aead_id aead)
@@ -63,7 +64,7 @@ pea_err pea__libcrypto_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_
         return PEA_E_UNSUPPORTED;
     bool good = (len == 0 || EVP_CipherUpdate(ctx, out, &n, plain, (int)len) == 1) &&
                 EVP_CipherFinal_ex(ctx, out + len, &n) == 1 &&
-                EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, (int)PEA_NOISE_TAG_BYTES, out + len) == 1;
+                EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, (int)PEA__AEAD_TAG_BYTES, out + len) == 1;
     EVP_CIPHER_CTX_free(ctx); /* wipes */
     return good ? PEA_OK : PEA_E_CRYPTO;
 }
@@ -71,10 +72,10 @@ pea_err pea__libcrypto_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_
 pea_err pea__libcrypto_decrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES], const uint8_t nonce[12],
                                pea_span ad, const uint8_t *cipher, size_t len, uint8_t *out)
 {
-    if (len < PEA_NOISE_TAG_BYTES)
+    if (len < PEA__AEAD_TAG_BYTES)
         return PEA_E_CRYPTO;
-    size_t plain_len = len - PEA_NOISE_TAG_BYTES;
-    uint8_t tag[PEA_NOISE_TAG_BYTES], rest[16];
+    size_t plain_len = len - PEA__AEAD_TAG_BYTES;
+    uint8_t tag[PEA__AEAD_TAG_BYTES], rest[16];
     memcpy(tag, cipher + plain_len, sizeof tag);
     EVP_CIPHER_CTX *ctx = libcrypto_begin(aead, k, nonce, ad, len, 0);
     int n = 0;

@@ -195,3 +195,44 @@ void pea__buf_settle(pea_buf *buf)
         (void)err;
     }
 }
+
+/* ---- Spans ---- */
+
+bool pea__spans_total(const pea_span *spans, size_t n, size_t *total)
+{
+    *total = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (spans[i].len > SIZE_MAX / 4 - *total)
+            return false;
+        *total += spans[i].len;
+    }
+    return true;
+}
+
+static void skip_taken(pea__gather *from)
+{
+    while (from->offset == from->spans->len) {
+        from->spans++;
+        from->offset = 0;
+    }
+}
+
+const uint8_t *pea__gather_take(pea__gather *from, size_t len, uint8_t *room)
+{
+    if (len == 0)
+        return room;
+    skip_taken(from);
+    if (from->spans->len - from->offset >= len) {
+        const uint8_t *where = from->spans->data + from->offset;
+        from->offset += len;
+        return where;
+    }
+    for (size_t done = 0; done < len;) {
+        skip_taken(from);
+        size_t left = from->spans->len - from->offset, part = left < len - done ? left : len - done;
+        memcpy(room + done, from->spans->data + from->offset, part);
+        from->offset += part;
+        done += part;
+    }
+    return room;
+}

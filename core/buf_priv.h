@@ -36,6 +36,18 @@ void pea__pool_clear(pea__pool *pool);
  * to find memory changes nothing. */
 void pea__buf_settle(pea_buf *buf);
 
+/* Where somebody who packs spans into records stands among them. */
+typedef struct pea__gather {
+    const pea_span *spans;
+    size_t offset; /* bytes of the first that are taken */
+} pea__gather;
+
+/* The bytes of all spans together. False: more than a quarter of the address space. */
+bool pea__spans_total(const pea_span *spans, size_t n, size_t *total);
+
+/* The next `len` bytes, which must be there: where they lie, if that is one place, else gathered at `room`. */
+const uint8_t *pea__gather_take(pea__gather *from, size_t len, uint8_t *room);
+
 /* Makes an empty buffer look at somebody's bytes. They are copied before the first append, or by pea__buf_own(). */
 void pea__buf_borrow(pea_buf *buf, const uint8_t *data, size_t n);
 

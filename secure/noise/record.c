@@ -77,44 +77,8 @@ static pea_err record_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t m
 
 /* ---- Plain to wire ---- */
 
-/* Where the gathering stands among the spans. */
-typedef struct cursor {
-    const pea_span *spans;
-    size_t n, offset; /* spans left, bytes of the first that are taken */
-} cursor;
-
-static void cursor_skip_empty(cursor *c)
-{
-    while (c->n > 0 && c->offset == c->spans->len) {
-        c->spans++;
-        c->n--;
-        c->offset = 0;
-    }
-}
-
-/* The next `len` bytes of plaintext: where they lie, if that is one place, else gathered at `room`. */
-static const uint8_t *cursor_take(cursor *c, size_t len, uint8_t *room)
-{
-    if (len == 0)
-        return room;
-    cursor_skip_empty(c);
-    if (c->spans->len - c->offset >= len) {
-        const uint8_t *where = c->spans->data + c->offset;
-        c->offset += len;
-        return where;
-    }
-    for (size_t done = 0; done < len;) {
-        cursor_skip_empty(c);
-        size_t part = c->spans->len - c->offset < len - done ? c->spans->len - c->offset : len - done;
-        memcpy(room + done, c->spans->data + c->offset, part);
-        c->offset += part;
-        done += part;
-    }
-    return room;
-}
-
 /* One record of `len` bytes of plaintext at `out`. */
-static pea_err write_record(record *r, cursor *c, size_t len, uint8_t *out)
+static pea_err write_record(record *r, pea__gather *from, size_t len, uint8_t *out)
 {
     size_t cipher_len = len + PEA_NOISE_TAG_BYTES;
     uint8_t *cipher = out + PEA__RECORD_HEADER_BYTES;
@@ -123,19 +87,14 @@ static pea_err write_record(record *r, cursor *c, size_t len, uint8_t *out)
     pea_err err = rekey_when_due(r, &r->send, &r->rekeyed_send);
     if (err != PEA_OK)
         return err;
-    return pea__encrypt_with_ad(&r->send, (pea_span){NULL, 0}, cursor_take(c, len, cipher), len, cipher);
+    return pea__encrypt_with_ad(&r->send, (pea_span){NULL, 0}, pea__gather_take(from, len, cipher), len, cipher);
 }
 
 static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf *wire)
 {
     record *r = self;
-    size_t total = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (spans[i].len > SIZE_MAX / 4 - total)
-            return PEA_E_TOO_BIG;
-        total += spans[i].len;
-    }
-    if (r->preserving && total > PEA__RECORD_MESSAGE)
+    size_t total;
+    if (!pea__spans_total(spans, n, &total) || (r->preserving && total > PEA__RECORD_MESSAGE))
         return PEA_E_TOO_BIG;
     size_t most = r->preserving ? PEA__RECORD_MESSAGE : PEA__RECORD_PLAIN;
     size_t records = r->preserving ? 1 : (total + most - 1) / most;
@@ -144,10 +103,10 @@ static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf 
     if (records == 0)
         return PEA_OK;
     pea_err err = pea_buf_reserve(wire, wire_len, &out);
-    cursor c = {spans, n, 0};
+    pea__gather from = {spans, 0};
     for (size_t left = total; err == PEA_OK && records > 0; records--) {
         size_t len = left < most ? left : most;
-        err = write_record(r, &c, len, out);
+        err = write_record(r, &from, len, out);
         out += len + PEA__RECORD_OVERHEAD;
         left -= len;
     }

@@ -74,41 +74,12 @@ static pea_err tls_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max,
 
 /* ---- Plain to wire ---- */
 
-/* The next `len` bytes of the spans: where they lie, if that is one place, else gathered at `room`. */
-static const uint8_t *take(const pea_span **spans, size_t *offset, size_t len, uint8_t *room)
-{
-    while ((*spans)->len == *offset) {
-        (*spans)++;
-        *offset = 0;
-    }
-    if ((*spans)->len - *offset >= len) {
-        const uint8_t *where = (*spans)->data + *offset;
-        *offset += len;
-        return where;
-    }
-    for (size_t done = 0; done < len;) {
-        size_t part = (*spans)->len - *offset < len - done ? (*spans)->len - *offset : len - done;
-        if (part > 0)
-            memcpy(room + done, (*spans)->data + *offset, part);
-        *offset += part;
-        done += part;
-        if (done < len) {
-            (*spans)++;
-            *offset = 0;
-        }
-    }
-    return room;
-}
-
 static pea_err tls_seal(void *self, const pea_span *spans, size_t n, pea_buf *wire)
 {
     pea__tls_session *s = self;
-    size_t total = 0, offset = 0, had = wire->len;
-    for (size_t i = 0; i < n; i++) {
-        if (spans[i].len > SIZE_MAX / 4 - total)
-            return PEA_E_TOO_BIG;
-        total += spans[i].len;
-    }
+    size_t total, had = wire->len;
+    if (!pea__spans_total(spans, n, &total))
+        return PEA_E_TOO_BIG;
     int most = mbedtls_ssl_get_max_out_record_payload(&s->ssl), extra = mbedtls_ssl_get_record_expansion(&s->ssl);
     if (total == 0)
         return PEA_OK;
@@ -120,10 +91,11 @@ static pea_err tls_seal(void *self, const pea_span *spans, size_t n, pea_buf *wi
         return PEA_E_KEY_LIMIT;
     uint8_t *tail; /* what is not in one place is gathered there, before mbedTLS takes it and puts the record there */
     pea_err err = pea_buf_reserve(wire, total + records * (size_t)extra, &tail);
+    pea__gather from = {spans, 0};
     s->out = wire;
     for (size_t left = total; err == PEA_OK && left > 0;) {
         size_t len = left < (size_t)most ? left : (size_t)most;
-        int answer = mbedtls_ssl_write(&s->ssl, take(&spans, &offset, len, wire->data + wire->len), len);
+        int answer = mbedtls_ssl_write(&s->ssl, pea__gather_take(&from, len, wire->data + wire->len), len);
         if (answer != (int)len)
             err = answer < 0 ? pea__tls_failed(s, answer) : PEA_E_CRYPTO;
         left -= len;

@@ -61,12 +61,16 @@ typedef struct pea_tls_opts {
     /* Only the responder shows a certificate: its chain must say pea_chain_plain(), and its policy is not asked.
      * Default: both do. */
     bool server_only;
+    /* Once mbedTLS's handshake is over its keys are taken over and it is freed: records are sealed and opened by the
+     * library's own AEADs, as Noise's are. Several times as fast, and 2 KiB instead of 40 for an idle connection; bytes on
+     * the wire are TLS's either way. Off by default, since mbedTLS's code for it is older than ours. */
+    bool own_records;
 } pea_tls_opts;
 
 #define PEA_TLS(...) (&(pea_tls_opts){.size = sizeof(pea_tls_opts), __VA_ARGS__})
-#define PEA_TLS_INIT                                                                       \
-    {                                                                                      \
-        sizeof(pea_tls_opts), NULL, NULL, {NULL, 0}, PEA_TLS_ANY, PEA_TLS_ANY, NULL, false \
+#define PEA_TLS_INIT                                                                              \
+    {                                                                                             \
+        sizeof(pea_tls_opts), NULL, NULL, {NULL, 0}, PEA_TLS_ANY, PEA_TLS_ANY, NULL, false, false \
     }
 
 /* The library that speaks TLS here and the versions that it speaks with us, "mbedTLS 3.6.6: TLS 1.3, 1.2"; "none" in a

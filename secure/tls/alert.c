@@ -6,7 +6,7 @@
 
 #include "session_priv.h"
 
-void pea__tls_alert_name(char *text, size_t size, int alert)
+void pea__tls_alert_text(char *text, size_t size, int alert)
 {
     static const struct {
         int alert;
@@ -50,7 +50,7 @@ void pea__tls_alert_name(char *text, size_t size, int alert)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].alert == alert)
             name = names[i].name;
-    (void)snprintf(text, size, "%s (%d)", name, alert);
+    (void)snprintf(text, size, "the peer's alert: %s (%d)", name, alert);
 }
 
 #if PEA__TLS13

@@ -257,8 +257,8 @@ pea_err pea__tls_context_get(pea__tls_context **context, pea__tls *tls, pea_erro
         tls->contexts = c;
         (void)pthread_mutex_unlock(&tls->lock);
     }
-    (void)atomic_fetch_add_explicit(&tls->refs, 1, memory_order_relaxed);
     *context = c;
+    (void)pea__tls_ref(tls);
     return PEA_OK;
 }
 
@@ -342,6 +342,7 @@ static pea_err fill(pea__tls *tls, const pea_tls_opts *o, bool native, pea_error
     tls->identity = o->identity != NULL ? pea_identity_ref(o->identity) : NULL;
     tls->trust = o->trust != NULL ? pea_trust_ref(o->trust) : NULL;
     tls->server_only = o->server_only;
+    tls->own_records = o->own_records;
     pea_err err = choose_versions(tls, o, why);
     if (err == PEA_OK && alpn != NULL)
         err = copy_alpn(tls, alpn, why);
@@ -374,6 +375,12 @@ pea_err pea__tls_new(pea__tls **tls, const pea_tls_opts *opts, bool native, pea_
     else
         *tls = fresh;
     return err;
+}
+
+pea__tls *pea__tls_ref(pea__tls *tls)
+{
+    (void)atomic_fetch_add_explicit(&tls->refs, 1, memory_order_relaxed);
+    return tls;
 }
 
 void pea__tls_unref(pea__tls *tls)

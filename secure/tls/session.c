@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One side's handshake, step by step: bytes go in and out through memory, and between two steps somebody may be
  * asked about the peer. Whether its certificate is good is verify.c's business, what follows the handshake is
- * record.c's. */
+ * record.c's or own_record.c's. */
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +17,8 @@
 
 /* ---- Sentences ---- */
 
+const char pea__tls_not_authentic[] = "a record is not authentic: it was changed, or sealed with another key";
+
 static pea_err fail(pea__tls_session *s, pea_err err, const char *sentence)
 {
     (void)snprintf(s->sentence, sizeof s->sentence, "%s", sentence);
@@ -25,9 +27,7 @@ static pea_err fail(pea__tls_session *s, pea_err err, const char *sentence)
 
 static pea_err fail_alert(pea__tls_session *s, int alert)
 {
-    char name[48];
-    pea__tls_alert_name(name, sizeof name, alert);
-    (void)snprintf(s->sentence, sizeof s->sentence, "the peer's alert: %s", name);
+    pea__tls_alert_text(s->sentence, sizeof s->sentence, alert);
     return PEA_E_REJECTED;
 }
 
@@ -64,20 +64,19 @@ pea_err pea__tls_failed(pea__tls_session *s, int answer)
     if (err == PEA_E_NOMEM || answer == MBEDTLS_ERR_SSL_ALLOC_FAILED)
         return fail(s, PEA_E_NOMEM, pea_err_text(PEA_E_NOMEM));
     if (answer == MBEDTLS_ERR_SSL_INVALID_MAC)
-        return fail(s, PEA_E_CRYPTO, "a record is not authentic: it was changed, or sealed with another key");
+        return fail(s, PEA_E_CRYPTO, pea__tls_not_authentic);
     return fail(s, PEA_E_PROTO, why.text);
 }
 
 /* ---- Bytes ---- */
 
-pea_err pea__tls_look(const pea__tls_session *s)
+pea_err pea__tls_look(const pea_buf *in, bool strict)
 {
-    const pea_buf *in = s->in;
     if (in->len > 0 && (in->data[0] < ALERT_RECORD - 1 || in->data[0] > HANDSHAKE_RECORD + 1))
         return PEA_E_PROTO; /* not a type of record */
     /* Every TLS since 1.2 calls itself 3.3 there, but for a client's first record, and for whoever cannot speak it.
      * Nothing else protects these bytes in the handshake: what was changed on its way is to be found. */
-    uint8_t least = !s->strict || (in->len > 0 && in->data[0] == ALERT_RECORD) ? 1 : 3;
+    uint8_t least = !strict || (in->len > 0 && in->data[0] == ALERT_RECORD) ? 1 : 3;
     if ((in->len > 1 && in->data[1] != 3) || (in->len > 2 && (in->data[2] < least || in->data[2] > 3)))
         return PEA_E_PROTO;
     if (in->len < PEA__TLS_HEADER_BYTES)
@@ -120,7 +119,7 @@ static void notice(pea__tls_session *s, const uint8_t *record, size_t len, bool 
 {
     if (theirs == (s->side == PEA_INITIATOR) && !s->hello_seen && record[0] == HANDSHAKE_RECORD) {
         s->hello_seen = true;
-        s->extended = extends_master_secret(record, len);
+        s->secrets.extended = extends_master_secret(record, len);
     }
     /* A TLS 1.3 client of mbedTLS says its alerts in the clear until its own certificate is out. The other side
      * takes such a record for a broken one. Anybody can make one up, but then he could cut the connection as well. */
@@ -149,7 +148,7 @@ int pea__tls_pull(void *session, unsigned char *data, size_t len)
     if (s->in == NULL)
         return MBEDTLS_ERR_SSL_WANT_READ;
     if (s->record == 0) {
-        pea_err err = pea__tls_look(s);
+        pea_err err = pea__tls_look(s->in, s->strict);
         if (err < 0)
             s->broken = err;
         if (err != PEA_OK)
@@ -220,6 +219,20 @@ static pea_err check_hellos(pea__tls_session *s)
     return PEA_OK;
 }
 
+/* What is needed of mbedTLS's secrets from here on. PEA_OK | < 0 */
+static pea_err leave_secrets(pea__tls_session *s)
+{
+    if (s->record > 0 || mbedtls_ssl_check_pending(&s->ssl) != 0)
+        return PEA_E_PROTO; /* nothing may follow in the record of a Finished */
+#if PEA__TLS13
+    if (s->secrets.version == PEA_TLS_1_3)
+        memcpy(s->secrets.exporter,
+               s->ssl.MBEDTLS_PRIVATE(session)->MBEDTLS_PRIVATE(app_secrets).exporter_master_secret,
+               sizeof s->secrets.exporter);
+#endif
+    return pea__tls_suite(&s->secrets, mbedtls_ssl_get_ciphersuite(&s->ssl));
+}
+
 /* The handshake is over. What must be true of it is checked once more. */
 static pea_err finish(pea__tls_session *s)
 {
@@ -233,6 +246,12 @@ static pea_err finish(pea__tls_session *s)
     if (mixed || version < tls->lowest || version > tls->highest)
         return fail_saying(s, MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION, PEA_E_PROTO, "this version of TLS is not wanted");
     s->over = true;
+    s->secrets.version = version;
+    pea_err err = leave_secrets(s);
+    if (err == PEA_OK && tls->own_records)
+        err = pea__tls_own_new(&s->own, s);
+    if (err != PEA_OK)
+        return fail_saying(s, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR, err, pea_err_text(err));
     return PEA_DONE;
 }
 
@@ -259,6 +278,15 @@ static pea_err step_failed(pea__tls_session *s, int answer)
     return pea__tls_failed(s, answer);
 }
 
+static void keep_master(pea__tls_session *s, const unsigned char *master, const unsigned char client_random[32],
+                        const unsigned char server_random[32], mbedtls_tls_prf_types prf)
+{
+    memcpy(s->secrets.exporter, master, PEA__TLS_MASTER_BYTES);
+    memcpy(s->secrets.randoms, client_random, 32);
+    memcpy(s->secrets.randoms + 32, server_random, 32);
+    s->secrets.prf = prf;
+}
+
 #if PEA__MBEDTLS_2
 static _Thread_local pea__tls_session *running; /* the callback below is told of settings only, which many share */
 
@@ -267,18 +295,19 @@ static int keep_keys(void *unused, const unsigned char *master, const unsigned c
                      const unsigned char server_random[32], mbedtls_tls_prf_types prf)
 {
     (void)unused, (void)block, (void)mac_len, (void)key_len, (void)iv_len;
-    if (running == NULL)
-        return 0;
-    memcpy(running->master, master, sizeof running->master);
-    memcpy(running->randoms, client_random, 32);
-    memcpy(running->randoms + 32, server_random, 32);
-    running->prf = prf;
+    if (running != NULL)
+        keep_master(running, master, client_random, server_random, prf);
     return 0;
 }
 
 void pea__tls_keep_keys(mbedtls_ssl_config *config)
 {
     mbedtls_ssl_conf_export_keys_ext_cb(config, keep_keys, NULL);
+}
+
+static void keep_own_keys(pea__tls_session *s)
+{
+    (void)s; /* as above */
 }
 
 static int one_step(pea__tls_session *s)
@@ -289,9 +318,30 @@ static int one_step(pea__tls_session *s)
     return answer;
 }
 #else
+static void keep_secret(void *session, mbedtls_ssl_key_export_type type, const unsigned char *secret, size_t len,
+                        const unsigned char client_random[32], const unsigned char server_random[32],
+                        mbedtls_tls_prf_types prf)
+{
+    pea__tls_session *s = session;
+    if (type == MBEDTLS_SSL_KEY_EXPORT_TLS12_MASTER_SECRET && len == PEA__TLS_MASTER_BYTES)
+        keep_master(s, secret, client_random, server_random, prf);
+#if PEA__TLS13
+    bool fits = s->context->tls->own_records && len <= PEA__TLS_HASH_MAX;
+    if (fits && type == MBEDTLS_SSL_KEY_EXPORT_TLS1_3_CLIENT_APPLICATION_TRAFFIC_SECRET)
+        memcpy(s->secrets.traffic[0], secret, len);
+    if (fits && type == MBEDTLS_SSL_KEY_EXPORT_TLS1_3_SERVER_APPLICATION_TRAFFIC_SECRET)
+        memcpy(s->secrets.traffic[1], secret, len);
+#endif
+}
+
 void pea__tls_keep_keys(mbedtls_ssl_config *config)
 {
-    (void)config; /* 3.6 has an exporter */
+    (void)config; /* as below */
+}
+
+static void keep_own_keys(pea__tls_session *s)
+{
+    mbedtls_ssl_set_export_keys_cb(&s->ssl, keep_secret, s);
 }
 
 /* Whether a step in this state says nothing, if all goes well. */
@@ -417,6 +467,7 @@ pea_err pea__tls_session_new(pea__tls_session **session, pea__tls *tls, pea_side
     }
     mbedtls_ssl_set_verify(&s->ssl, pea__tls_verify, s);
     mbedtls_ssl_set_bio(&s->ssl, s, pea__tls_push, pea__tls_pull, NULL);
+    keep_own_keys(s);
     *session = s;
     return PEA_OK;
 }
@@ -424,6 +475,7 @@ pea_err pea__tls_session_new(pea__tls_session **session, pea__tls *tls, pea_side
 void pea__tls_session_destroy(pea__tls_session *s)
 {
     mbedtls_ssl_free(&s->ssl); /* wipes its keys */
+    pea__tls_own_free(s->own);
     pea__certificate_names_free(&s->peer.names);
     pea__tls_context_put(s->context);
     sodium_memzero(s, sizeof *s);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* The inside of the TLS engine, shared by the files that are one: library.c (which mbedTLS, and what is safe with
- * it), context.c (certificates and settings), verify.c (is this certificate good), session.c (the handshake) and
- * record.c (what follows it). */
+ * it), context.c (certificates and settings), verify.c (is this certificate good), session.c (the handshake), and what
+ * follows it: record.c (by mbedTLS) or own_record.c (by ourselves, with key_schedule.c); exporter.c. */
 #ifndef PEAPOD_SESSION_PRIV_H
 #define PEAPOD_SESSION_PRIV_H
 
 #include <stdatomic.h>
 
+#include <mbedtls/md.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/version.h>
 #include <mbedtls/x509_crt.h>
 #include <pthread.h>
 
+#include "aead/aead_priv.h"
 #include "buf_priv.h"
 #include "certificate_priv.h"
 #include "err_priv.h"
@@ -67,7 +69,7 @@ struct pea__tls {
     pea_buf roots;          /* a list: pea__roots_add() */
     pea_tls_version lowest, highest;
     const char **alpn; /* NULL at the end, in one piece with its texts; NULL: none */
-    bool server_only;
+    bool server_only, own_records;
     pthread_mutex_t lock;
     pea__tls_context *contexts;
 };
@@ -99,7 +101,61 @@ int pea__tls_verify(void *session, mbedtls_x509_crt *crt, int depth, uint32_t *f
 /* What `flags` say, as a sentence. */
 void pea__tls_verify_text(char *text, size_t size, const pea__tls_session *session, uint32_t flags);
 
+/* ---- key_schedule.c: what a handshake leaves ---- */
+
+#define PEA__TLS_HASH_MAX 48u /* SHA-384 */
+#define PEA__TLS_MASTER_BYTES 48u
+#define PEA__TLS_BLOCK 16u /* bytes: what the limits on a key of AES-GCM count */
+
+/* RFC 8446, section 5.5 allows a key of AES-GCM 2^24.5 records of 2^14 bytes: what is left of that is a margin. */
+#define PEA__TLS_GCM_BLOCKS ((uint64_t)1 << 34)
+
+typedef struct pea__tls_secrets {
+    pea_tls_version version;
+    pea__aead_id aead;
+    mbedtls_md_type_t md; /* of TLS 1.3's key schedule */
+    mbedtls_tls_prf_types prf;
+    bool extended;                         /* TLS 1.2: extended master secret (RFC 7627) */
+    uint8_t exporter[PEA__TLS_HASH_MAX];   /* exporter_master_secret; TLS 1.2: the master secret */
+    uint8_t randoms[64];                   /* TLS 1.2: the client's, the server's */
+    uint8_t traffic[2][PEA__TLS_HASH_MAX]; /* TLS 1.3, with own records: the client's, the server's */
+} pea__tls_secrets;
+
+/* One direction's. */
+typedef struct pea__tls_keys {
+    uint64_t number; /* of the next record */
+    uint64_t blocks; /* that were sealed */
+    uint8_t k[PEA__AEAD_KEY_BYTES];
+    uint8_t iv[PEA__AEAD_NONCE_BYTES];
+    uint8_t secret[PEA__TLS_HASH_MAX]; /* TLS 1.3: of which the next one is made */
+} pea__tls_keys;
+
+/* Notes cipher and hash of the suite of this name. PEA_OK | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__tls_suite(pea__tls_secrets *secrets, const char *name);
+
+/* The keys of the first records behind the handshake: the client's, the server's. PEA_OK | PEA_E_UNSUPPORTED: mbedTLS has
+ * no memory */
+PEA_MUST_CHECK pea_err pea__tls_first_keys(const pea__tls_secrets *secrets, pea__tls_keys keys[2]);
+
+/* TLS 1.3: the next key. PEA_OK | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__tls_update_keys(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md_type_t md);
+
+/* Returns the hash's length; 0: it failed. */
+size_t pea__tls_hash(mbedtls_md_type_t md, pea_span of, uint8_t out[PEA__TLS_HASH_MAX]);
+
+/* HKDF-Expand-Label with a secret as long as the hash. PEA_OK | PEA_E_TOO_BIG | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__tls_expand_label(mbedtls_md_type_t md, const uint8_t *secret, const char *label,
+                                             pea_span context, uint8_t *out, size_t len);
+
+/* ---- exporter.c ---- */
+
+/* `in`: a label, then a zero byte and a context if needed. PEA_OK | PEA_E_TOO_BIG | PEA_E_UNSUPPORTED | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__tls_export(const pea__tls_secrets *secrets, pea_span in, void *out, size_t len);
+PEA_MUST_CHECK pea_err pea__tls_binding(const pea__tls_secrets *secrets, void *out, size_t *len);
+
 /* ---- session.c, record.c ---- */
+
+typedef struct pea__tls_own pea__tls_own;
 
 struct pea__tls_session {
     mbedtls_ssl_context ssl;
@@ -112,16 +168,12 @@ struct pea__tls_session {
     bool strict;       /* the peer's records must say which version of TLS they are of */
     bool asked;        /* PEA_AGAIN was said */
     bool hello_seen;   /* the ServerHello went by */
-    bool extended;     /* extended master secret (RFC 7627) */
     bool encrypted_extensions, over, yielded, said_end, heard_end;
     const char *name; /* that was dialled; during the handshake */
     pea__tls_verdict peer;
-    uint64_t blocks, blocks_max; /* of 16 bytes that the sending key has sealed and may seal */
-#if PEA__MBEDTLS_2
-    /* 2.28 has no exporter: it is made of these. */
-    uint8_t master[48], randoms[64];
-    mbedtls_tls_prf_types prf;
-#endif
+    uint64_t blocks, blocks_max; /* of PEA__TLS_BLOCK bytes that the sending key has sealed and may seal */
+    pea__tls_secrets secrets;
+    pea__tls_own *own; /* when the handshake is over, with own records; NULL: mbedTLS's */
     char sentence[PEA_TEXT_MAX + 1];
 };
 
@@ -129,22 +181,60 @@ struct pea__tls_session {
 int pea__tls_push(void *session, const unsigned char *data, size_t len);
 int pea__tls_pull(void *session, unsigned char *data, size_t len);
 
-/* PEA_OK: a whole record lies at the front of session->in | PEA_MORE | PEA_E_PROTO: it can be none, or is too long */
-PEA_MUST_CHECK pea_err pea__tls_look(const pea__tls_session *session);
+/* PEA_OK: a whole record lies at the front | PEA_MORE | PEA_E_PROTO: it can be none, or is too long. `strict`: it must
+ * say which version of TLS it is of */
+PEA_MUST_CHECK pea_err pea__tls_look(const pea_buf *in, bool strict);
 
 /* A failure of mbedTLS as one of ours; the sentence is set. */
 pea_err pea__tls_failed(pea__tls_session *session, int answer);
 
-/* Makes 2.28 tell us the keys that an exporter needs. */
+/* Makes mbedTLS tell us its secrets; in 2.28 that is a setting of all sessions, in 3.6 of each. */
 void pea__tls_keep_keys(mbedtls_ssl_config *config);
+
+/* Says how much plaintext fills a write, in records of so much. */
+void pea__tls_fill_writes(pea_transform *transform, size_t payload, size_t expansion, size_t room);
+
+/* A query's answer; NULL: PEA_E_UNSUPPORTED. */
+PEA_MUST_CHECK pea_err pea__tls_answer(const char *text, void *out, size_t *len);
+
+extern const char pea__tls_not_authentic[]; /* what is said of a record that cannot be opened */
 
 /* Wipes and frees. */
 void pea__tls_session_destroy(pea__tls_session *session);
 
+/* ---- own_record.c ---- */
+
+struct pea__tls_own {
+    pea__tls *tls; /* whose `alpn` is */
+    const char *suite, *alpn, *failure;
+    int alert; /* the peer's fatal one; -1: none */
+    pea_side side;
+    pea__tls_secrets secrets; /* the exporter's; those of traffic are wiped */
+    pea__tls_keys send, receive;
+    /* Of the handshake's message that is being read. */
+    uint8_t head[4];
+    uint8_t head_len;
+    uint32_t left;    /* bytes of its body */
+    bool update_owed; /* the peer wants our key changed before we say more */
+    bool declined;    /* to begin anew; once */
+    bool said_end, heard_end;
+};
+
+/* Takes over from a session whose handshake is over: it may be destroyed. PEA_OK | PEA_E_NOMEM | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__tls_own_new(pea__tls_own **own, const pea__tls_session *session);
+
+/* Seals a record of any type; for tests and within. PEA_OK | PEA_E_NOMEM | PEA_E_KEY_LIMIT | PEA_E_CRYPTO */
+PEA_MUST_CHECK pea_err pea__tls_own_say(pea__tls_own *own, uint8_t type, const uint8_t *data, size_t len,
+                                        pea_buf *wire);
+void pea__tls_own_free(pea__tls_own *own); /* wipes; NULL is allowed */
+
+/* It is the transform's from here on. */
+void pea__tls_own_yield(pea__tls_own *own, pea_transform *transform);
+
 /* ---- alert.c ---- */
 
-/* "access_denied (49)", as RFC 8446 and 5246 call it. */
-void pea__tls_alert_name(char *text, size_t size, int alert);
+/* "the peer's alert: access_denied (49)", as RFC 8446 and 5246 call it. */
+void pea__tls_alert_text(char *text, size_t size, int alert);
 
 /* Says a fatal alert. */
 void pea__tls_say_alert(pea__tls_session *session, unsigned char alert);

@@ -32,6 +32,7 @@ typedef struct pea__tls pea__tls;
 
 /* As pea_chain_tls() says. */
 PEA_MUST_CHECK pea_err pea__tls_new(pea__tls **tls, const pea_tls_opts *opts, bool native, pea_error *why);
+pea__tls *pea__tls_ref(pea__tls *tls);
 void pea__tls_unref(pea__tls *tls);
 
 /* ---- One side of one connection ---- */

@@ -2,143 +2,11 @@
 /* The TLS engine by itself, two sessions with bytes between them: which certificates are good and what is said of
  * the others, what each version agrees on, and what the transform that is left behind promises. */
 #include "peapod/chain.h"
-#include "support/check.h"
-#include "tls/session_priv.h"
+#include "tls_scene.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static pea_tls_version version; /* of the run */
-
-/* ---- Ground ---- */
-
-static pea_span slurp(const char *name)
-{
-    static char text[4][32768]; /* the last four */
-    static unsigned turn;
-    char path[512], *to = text[turn++ % 4];
-    (void)snprintf(path, sizeof path, "%s/%s", PEA_TEST_CERTS, name);
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    size_t len = fread(to, 1, sizeof text[0], file);
-    (void)fclose(file);
-    return (pea_span){(const uint8_t *)to, len};
-}
-
-static pea_identity *load(const char *name)
-{
-    char crt[128], key[128];
-    pea_identity *identity;
-    pea_error why;
-    (void)snprintf(crt, sizeof crt, "%s.crt", name);
-    (void)snprintf(key, sizeof key, "%s.key", name);
-    if (pea_identity_parse_certificate(&identity, slurp(crt), slurp(key), NULL, NULL, &why) != PEA_OK)
-        fail_msg("%s: %s", name, why.text);
-    return identity;
-}
-
-/* One side: what it shows, whom it trusts. */
-typedef struct side_opts {
-    const char *cert;  /* NULL: client, server */
-    const char *roots; /* NULL: root.crt; "": none */
-    const char *name;
-    const char *const *alpn;
-    bool native, server_only;
-} side_opts;
-
-typedef struct ends {
-    pea__tls_session *s[2];
-    pea_buf wire[2]; /* what each said and the other has not read */
-    pea_err result[2];
-    bool asked[2];
-    pea_transform t[2];
-} ends;
-
-static void side_open(ends *e, pea_side side, const side_opts *o)
-{
-    static const char *const usual[] = {"client", "server"};
-    pea_error why;
-    pea__tls *tls;
-    pea_identity *identity =
-        o->cert != NULL && o->cert[0] == '\0' ? NULL : load(o->cert != NULL ? o->cert : usual[side]);
-    const char *roots = o->roots != NULL ? o->roots : "root.crt";
-    pea_tls_opts opts = PEA_TLS_INIT;
-    opts.identity = identity;
-    opts.roots = roots[0] != '\0' ? slurp(roots) : (pea_span){NULL, 0};
-    opts.lowest = opts.highest = version;
-    opts.alpn = o->alpn;
-    opts.server_only = o->server_only;
-    if (pea__tls_new(&tls, &opts, o->native, &why) != PEA_OK ||
-        pea__tls_session_new(&e->s[side], tls, side, o->name, &why) != PEA_OK)
-        fail_msg("%s", why.text);
-    pea__tls_unref(tls); /* the session holds it */
-    pea_identity_unref(identity);
-}
-
-/* Runs both until neither moves. Whoever is asked says yes. */
-static void run(ends *e)
-{
-    e->result[0] = e->result[1] = PEA_MORE;
-    for (unsigned round = 0, still = 0; still < 2 && round < 100; round++) {
-        pea_side me = round % 2 == 0 ? PEA_INITIATOR : PEA_RESPONDER;
-        size_t had = e->wire[!me].len, said = e->wire[me].len;
-        if (e->result[me] != PEA_MORE && e->result[me] != PEA_AGAIN) {
-            still++;
-            continue;
-        }
-        e->result[me] = pea__tls_step(e->s[me], &e->wire[!me], &e->wire[me]);
-        if (e->result[me] == PEA_AGAIN)
-            e->asked[me] = true;
-        bool moved = e->wire[!me].len != had || e->wire[me].len != said || e->result[me] != PEA_MORE;
-        still = moved ? 0 : still + 1;
-    }
-}
-
-static void open_ends(ends *e, const side_opts *i, const side_opts *r)
-{
-    *e = (ends){.result = {PEA_MORE, PEA_MORE}};
-    side_open(e, PEA_INITIATOR, i);
-    side_open(e, PEA_RESPONDER, r);
-    run(e);
-}
-
-static void close_ends(ends *e)
-{
-    for (int side = 0; side < 2; side++) {
-        if (e->t[side].ops != NULL)
-            e->t[side].ops->destroy(e->t[side].self);
-        else
-            pea__tls_session_free(e->s[side]);
-        pea_buf_free(&e->wire[side]);
-    }
-}
-
-static void yield_ends(ends *e)
-{
-    for (int side = 0; side < 2; side++) {
-        if (e->result[side] != PEA_DONE)
-            fail_msg("side %d: %s", side, pea__tls_sentence(e->s[side]));
-        assert_true(e->asked[side]);
-        pea__tls_yield(e->s[side], &e->t[side]);
-    }
-}
-
-static void open_pair(ends *e)
-{
-    const side_opts usual = {.native = true};
-    open_ends(e, &usual, &usual);
-    yield_ends(e);
-}
-
-static pea_err unseal(ends *e, pea_side side, pea_buf *plain, size_t max)
-{
-    pea_buf reply = {0};
-    pea_err err = e->t[side].ops->unseal(e->t[side].self, &e->wire[!side], plain, max, &reply);
-    pea_err kept = pea_buf_append(&e->wire[side], reply.data, reply.len);
-    pea_buf_free(&reply);
-    check_ok(kept);
-    return err;
-}
 
 /* ---- Certificates ---- */
 
@@ -213,7 +81,9 @@ static void show(const shown *c, pea_side shower)
     o[judge].roots = c->roots;
     o[judge].name = c->name;
     open_ends(&e, &o[0], &o[1]);
-    const char *said = pea__tls_sentence(e.s[judge]), *heard = pea__tls_sentence(e.s[shower]);
+    const char *said = pea__tls_sentence(e.s[judge]);
+    char heard[PEA_TEXT_MAX + 1];
+    (void)snprintf(heard, sizeof heard, "%s", pea__tls_sentence(e.s[shower]));
     if (c->sentence == NULL) {
         if (e.result[judge] != PEA_DONE || e.result[shower] != PEA_DONE)
             fail_msg("%s by side %d: %d \"%s\", and the other: %d \"%s\"", c->cert, shower, e.result[judge], said,
@@ -233,12 +103,9 @@ static void show(const shown *c, pea_side shower)
     if (e.result[shower] == PEA_DONE) { /* TLS 1.3: the client hears of it later */
         assert_true(version == PEA_TLS_1_3 && shower == PEA_INITIATOR);
         pea_buf plain = {0};
-        uint8_t text[PEA_TEXT_MAX];
-        size_t len = sizeof text;
         pea__tls_yield(e.s[shower], &e.t[shower]);
         check_err(unseal(&e, shower, &plain, 100), PEA_E_REJECTED);
-        check_ok(e.t[shower].ops->query(e.t[shower].self, PEA_QUERY_FAILURE, (pea_span){NULL, 0}, text, &len));
-        check_bytes(text, len, heard, strlen(heard));
+        failure(&e, shower, heard);
         pea_buf_free(&plain);
     } else {
         check_err(e.result[shower], PEA_E_REJECTED);
@@ -246,8 +113,8 @@ static void show(const shown *c, pea_side shower)
     char name[64];
     assert_memory_equal(heard, "the peer's alert: ", 18);
     if (c->alert != 0) {
-        pea__tls_alert_name(name, sizeof name, c->alert);
-        assert_string_equal(heard + 18, name);
+        pea__tls_alert_text(name, sizeof name, c->alert);
+        assert_string_equal(heard, name);
     }
     close_ends(&e);
 }
@@ -475,7 +342,8 @@ static void ends_are_said_and_missed(void **state)
     pea_buf_consume(&plain, plain.len);
     check_ok(unseal(&e, PEA_RESPONDER, &plain, 100));
     check_bytes(plain.data, plain.len, "still here", 10);
-    check_err(r->ops->control(r->self, PEA_CONTROL_REKEY, &e.wire[1]), PEA_E_UNSUPPORTED);
+    if (!own_records[1] || version == PEA_TLS_1_2)
+        check_err(r->ops->control(r->self, PEA_CONTROL_REKEY, &e.wire[1]), PEA_E_UNSUPPORTED);
     pea_buf_free(&plain);
     close_ends(&e);
 }
@@ -495,7 +363,11 @@ static void what_was_changed_is_found_and_said(void **state)
     check_bytes(plain.data, plain.len, "good", 4);
     pea_buf_consume(&plain, plain.len);
     check_err(unseal(&e, PEA_RESPONDER, &plain, 100), PEA_E_REJECTED);
-    assert_string_equal(pea__tls_sentence(e.s[1]), "the peer's alert: bad_record_mac (20)");
+    char text[PEA_TEXT_MAX + 1];
+    failure(&e, PEA_RESPONDER, text);
+    assert_string_equal(text, "the peer's alert: bad_record_mac (20)");
+    failure(&e, PEA_INITIATOR, text);
+    assert_string_equal(text, "a record is not authentic: it was changed, or sealed with another key");
     pea_buf_free(&plain);
     close_ends(&e);
 }
@@ -506,6 +378,10 @@ static void a_key_wears_out(void **state)
     (void)state;
     ends e;
     open_pair(&e);
+    if (own_records[0]) { /* tls_own_record_test.c */
+        close_ends(&e);
+        return;
+    }
     const pea_transform *i = &e.t[0];
     e.s[0]->blocks = e.s[0]->blocks_max - 2;
     check_ok(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"last", 4}, 1, &e.wire[0]));
@@ -672,52 +548,74 @@ static void threads_share_nothing_of_mbedtls(void **state)
     pea__tls_unref(tls[1]);
 }
 
-static int use_12(void **state)
+/* ---- Each of them in each version, and with whose records ---- */
+
+typedef struct setting {
+    pea_tls_version version;
+    bool own[2];
+    const char *name;
+} setting;
+
+static const setting settings[] = {
+    {PEA_TLS_1_2, {false, false}, "TLS 1.2"},
+    {PEA_TLS_1_2, {true, true}, "TLS 1.2, own records"},
+    {PEA_TLS_1_2, {true, false}, "TLS 1.2, the initiator's own records"},
+    {PEA_TLS_1_2, {false, true}, "TLS 1.2, the responder's own records"},
+    {PEA_TLS_1_3, {false, false}, "TLS 1.3"},
+    {PEA_TLS_1_3, {true, true}, "TLS 1.3, own records"},
+    {PEA_TLS_1_3, {true, false}, "TLS 1.3, the initiator's own records"},
+    {PEA_TLS_1_3, {false, true}, "TLS 1.3, the responder's own records"},
+};
+
+static int use(void **state)
 {
-    (void)state;
-    version = PEA_TLS_1_2;
+    const setting *with = *state;
+    version = with->version;
+    own_records[0] = with->own[0];
+    own_records[1] = with->own[1];
     return 0;
 }
 
-static int use_13(void **state)
+static int in_each_setting(const struct CMUnitTest *tests, size_t n)
 {
-    (void)state;
-    version = PEA_TLS_1_3;
-    return 0;
-}
-
-#define EACH_VERSION(f)                       \
-    {"TLS 1.2: " #f, f, use_12, NULL, NULL},  \
-    {                                         \
-        "TLS 1.3: " #f, f, use_13, NULL, NULL \
+    int failed = 0;
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        setting with = settings[i];
+        struct CMUnitTest here[16];
+        if (!pea__tls_speaks(with.version))
+            continue;
+        assert(n <= 16);
+        for (size_t j = 0; j < n; j++) {
+            here[j] = tests[j];
+            here[j].setup_func = use;
+            here[j].initial_state = &with;
+        }
+        failed += _cmocka_run_group_tests(with.name, here, n, NULL, NULL);
     }
+    return failed;
+}
 
 int main(void)
 {
-    const struct CMUnitTest either[] = {
-        EACH_VERSION(each_certificate_shown_by_either_side),
-        EACH_VERSION(nobody_without_a_certificate),
-        EACH_VERSION(a_server_that_asks_for_none),
-        EACH_VERSION(names_count_when_a_root_verifies_them),
-        EACH_VERSION(protocols),
-        EACH_VERSION(bindings_and_exports_agree),
-        EACH_VERSION(a_write_holds_several_records),
-        EACH_VERSION(whole_records_only),
-        EACH_VERSION(ends_are_said_and_missed),
-        EACH_VERSION(what_was_changed_is_found_and_said),
-        EACH_VERSION(a_key_wears_out),
-        EACH_VERSION(an_alert_instead_of_an_answer),
+    const struct CMUnitTest each[] = {
+        cmocka_unit_test(each_certificate_shown_by_either_side),
+        cmocka_unit_test(nobody_without_a_certificate),
+        cmocka_unit_test(a_server_that_asks_for_none),
+        cmocka_unit_test(names_count_when_a_root_verifies_them),
+        cmocka_unit_test(protocols),
+        cmocka_unit_test(bindings_and_exports_agree),
+        cmocka_unit_test(a_write_holds_several_records),
+        cmocka_unit_test(whole_records_only),
+        cmocka_unit_test(ends_are_said_and_missed),
+        cmocka_unit_test(what_was_changed_is_found_and_said),
+        cmocka_unit_test(a_key_wears_out),
+        cmocka_unit_test(an_alert_instead_of_an_answer),
     };
     const struct CMUnitTest once[] = {
         cmocka_unit_test(a_key_that_is_too_weak),           cmocka_unit_test(strangers_are_not_answered),
         cmocka_unit_test(versions_are_not_mixed),           cmocka_unit_test(options_are_checked),
         cmocka_unit_test(threads_share_nothing_of_mbedtls),
     };
-    struct CMUnitTest here[sizeof either / sizeof either[0]];
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof either / sizeof either[0]; i++)
-        if (pea__tls_speaks(i % 2 == 0 ? PEA_TLS_1_2 : PEA_TLS_1_3))
-            here[n++] = either[i];
-    int failed = _cmocka_run_group_tests("a TLS session, in each version", here, n, NULL, NULL);
+    int failed = in_each_setting(each, sizeof each / sizeof each[0]);
     return failed + cmocka_run_group_tests_name("a TLS session", once, NULL, NULL);
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* One side of a conversation over TLS in which both show a certificate: the twin of secure_handshake.
- *   tls [--foreign] listen ADDR CERTFILE KEYFILE TRUSTFILE           until SIGINT or SIGTERM
- *   tls [--foreign] connect ADDR CERTFILE KEYFILE TRUSTFILE [NAME]   until the input ends; NAME: the DNS name to prove
+ *   tls [OPTIONS] listen ADDR CERTFILE KEYFILE TRUSTFILE           until SIGINT or SIGTERM
+ *   tls [OPTIONS] connect ADDR CERTFILE KEYFILE TRUSTFILE [NAME]   until the input ends; NAME: the DNS name to prove
  * TRUSTFILE, an authorized_peers file (docs/trust.md), says who is let in. Lines of input are messages. --foreign: they
- * are bytes inside TLS and nothing more, so that any TLS program is a peer. "connected" says the peer's id and name,
- * "-" where it has none. Exit status: 0 an orderly end, 3 the peer refused us, 4 we refused the peer, 2 wrong use,
- * 1 anything else. */
+ * are bytes inside TLS and nothing more, so that any TLS program is a peer. --own-records: mbedTLS does the handshake
+ * alone (docs/tls.md). "connected" says the peer's id and name, "-" where it has none. Exit status: 0 an orderly end, 3
+ * the peer refused us, 4 we refused the peer, 2 wrong use, 1 anything else. */
 #include <peapod/peapod.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 static pea_node *node;
 static unsigned peers, unsent; /* peers connected; copies of the last line that have not left yet */
-static bool listens, foreign;
+static bool listens, foreign, own_records;
 static int status;
 
 static void on_sent(void *arg, pea_err err)
@@ -101,10 +101,19 @@ static void must(pea_err err, const pea_error *why, int exit_status)
     exit(exit_status);
 }
 
+/* False: it is none. */
+static bool option(const char *text)
+{
+    bool is_foreign = strcmp(text, "--foreign") == 0, is_own_records = strcmp(text, "--own-records") == 0;
+    foreign |= is_foreign;
+    own_records |= is_own_records;
+    return is_foreign || is_own_records;
+}
+
 int main(int argc, char **argv)
 {
-    pea_error why = {.text = "usage: tls [--foreign] listen ADDR CERTFILE KEYFILE TRUSTFILE\n"
-                             "       tls [--foreign] connect ADDR CERTFILE KEYFILE TRUSTFILE [NAME]"};
+    pea_error why = {.text = "usage: tls [--foreign] [--own-records] listen ADDR CERTFILE KEYFILE TRUSTFILE\n"
+                             "       tls [--foreign] [--own-records] connect ADDR CERTFILE KEYFILE TRUSTFILE [NAME]"};
     pea_node_callbacks on = {.on_connect = on_connect, .on_message = on_message, .on_disconnect = on_disconnect};
     pea_identity *me;
     pea_trust *trust;
@@ -117,8 +126,8 @@ int main(int argc, char **argv)
     char text[PEA_ADDR_TEXT_BYTES]; /* an id fits too */
     setvbuf(stdout, NULL, _IOLBF, 0);
     on.on_connect_failed = on_failed;
-    foreign = argc > 1 && strcmp(argv[1], "--foreign") == 0;
-    argc -= foreign, argv += foreign;
+    for (; argc > 1 && option(argv[1]); argc--)
+        argv++;
     listens = argc == 6 && strcmp(argv[1], "listen") == 0;
     bool connects = (argc == 6 || argc == 7) && strcmp(argv[1], "connect") == 0;
     must(connects || listens ? PEA_OK : PEA_E_INVALID, &why, 2);
@@ -128,7 +137,8 @@ int main(int argc, char **argv)
     must(pea_trust_new(&trust), &why, 1);
     must(pea_trust_load(trust, argv[5], &why), &why, 2); /* and again whenever the file changes */
     must(pea_chain_new(&chain, PEA_CHAIN(.mode = foreign ? PEA_STREAM : PEA_NATIVE), &why), &why, 1);
-    must(pea_chain_tls(chain, PEA_TLS(.identity = me, .trust = trust), &why), &why, 1);
+    must(pea_chain_tls(chain, PEA_TLS(.identity = me, .trust = trust, .own_records = own_records), &why),
+         &why, 1);
     must(foreign ? pea_codec_raw(&codec) : PEA_OK, &why, 1);
     must(pea_runtime_new(&runtime, PEA_RUNTIME(.loop = EV_DEFAULT), &why), &why, 1);
     pea_node_opts *opts = PEA_NODE(.chain = chain, .codec = codec, .policy = pea_trust_policy(trust), .on = &on);

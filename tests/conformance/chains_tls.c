@@ -54,6 +54,7 @@ typedef struct recipe {
     pea_mode mode;
     int kind;                            /* of certificate */
     bool talk, xor_before, login, twice; /* other stages beside TLS; twice: TLS in TLS */
+    bool own[2];                         /* records, by side */
     enum { ALLOW = 0, EXPECT, VOUCHED, ASK_LATER } trust;
 } recipe;
 
@@ -145,10 +146,10 @@ static void add_tls(pea_chain *chain, const recipe *r, pea_side side)
 {
     pea_error why;
     pea_span roots = {(const uint8_t *)root, r->trust == VOUCHED ? root_len : 0};
-    pea_err err = pea_chain_tls(
-        chain,
-        PEA_TLS(.identity = identity[r->kind][side], .roots = roots, .lowest = r->version, .highest = r->version),
-        &why);
+    pea_err err = pea_chain_tls(chain,
+                                PEA_TLS(.identity = identity[r->kind][side], .roots = roots, .lowest = r->version,
+                                        .highest = r->version, .own_records = r->own[side]),
+                                &why);
     if (err != PEA_OK)
         print_error("%s\n", why.text);
     check_ok(err);
@@ -200,6 +201,11 @@ const chain_case tls_chains[] = {
     {"tls 1.2: judged later", TLS(.version = PEA_TLS_1_2, .trust = ASK_LATER), NATIVE, 131, 41},
     {"talk, tls 1.2, a login", TLS(.version = PEA_TLS_1_2, .talk = true, .login = true), NATIVE, 131, 41},
     {"tls 1.2 in xor", TLS(.version = PEA_TLS_1_2, .xor_before = true), NATIVE, 131, 41},
+    {"tls 1.2, own records", TLS(.version = PEA_TLS_1_2, .trust = EXPECT, .own = {true, true}), NATIVE, 23, 1},
+    {"tls 1.2, own records: the initiator's", TLS(.version = PEA_TLS_1_2, .own = {true, false}), NATIVE, 131, 41},
+    {"tls 1.2, own records: the responder's", TLS(.version = PEA_TLS_1_2, .own = {false, true}), NATIVE, 131, 41},
+    {"stream: tls 1.2, own records", TLS(.version = PEA_TLS_1_2, .mode = PEA_STREAM, .own = {true, true}), NATIVE, 131,
+     41},
     {"stream: tls 1.2", TLS(.version = PEA_TLS_1_2, .mode = PEA_STREAM), NATIVE, 131, 41},
     {"stream: talk, tls 1.2, by the root",
      TLS(.version = PEA_TLS_1_2, .mode = PEA_STREAM, .talk = true, .kind = BY_ROOT, .trust = VOUCHED), NATIVE, 131, 41},
@@ -209,6 +215,13 @@ const chain_case tls_chains[] = {
     {"tls 1.3: judged later", TLS(.version = PEA_TLS_1_3, .trust = ASK_LATER), NATIVE, 131, 41},
     {"talk, tls 1.3, a login", TLS(.version = PEA_TLS_1_3, .talk = true, .login = true), NATIVE, 131, 41},
     {"tls 1.3 in tls 1.3", TLS(.version = PEA_TLS_1_3, .twice = true), NATIVE, 211, 61},
+    {"tls 1.3, own records", TLS(.version = PEA_TLS_1_3, .trust = EXPECT, .own = {true, true}), NATIVE, 23, 1},
+    {"tls 1.3, own records: the initiator's", TLS(.version = PEA_TLS_1_3, .own = {true, false}), NATIVE, 131, 41},
+    {"tls 1.3, own records: the responder's", TLS(.version = PEA_TLS_1_3, .own = {false, true}), NATIVE, 131, 41},
+    {"tls 1.3 in tls 1.3, own records", TLS(.version = PEA_TLS_1_3, .twice = true, .own = {true, true}), NATIVE, 211,
+     61},
+    {"stream: tls 1.3, own records", TLS(.version = PEA_TLS_1_3, .mode = PEA_STREAM, .own = {true, true}), NATIVE, 131,
+     41},
     {"stream: tls 1.3", TLS(.version = PEA_TLS_1_3, .mode = PEA_STREAM), NATIVE, 131, 41},
     {"stream: tls 1.3 in xor", TLS(.version = PEA_TLS_1_3, .mode = PEA_STREAM, .xor_before = true), NATIVE, 131, 41},
 };

@@ -63,6 +63,7 @@ class Side:
 
     def __init__(self, command, certs=None):
         self.command = command
+        self.options = []  # of peapod's, for all that follows
         self.root = command[command.index("chroot") + 1] if "chroot" in command else "/"
         self.certs = tempfile.mkdtemp(dir=os.path.join(self.root, "tmp"))
         atexit.register(shutil.rmtree, self.certs)
@@ -95,7 +96,7 @@ class Side:
 
     def _start(self, foreign, role, addr, cert, trust, *rest):
         files = [self.seen(path) for path in (self.file(cert + ".crt"), self.file(cert + ".key"), trust or self.mesh)]
-        return Process("peapod", self.command + ["--foreign"] * foreign + [role, addr] + files + list(rest))
+        return Process("peapod", self.command + self.options + ["--foreign"] * foreign + [role, addr] + files + list(rest))
 
     def listen(self, cert="server", trust=None, foreign=True):
         node = self._start(foreign, "listen", "127.0.0.1:0", cert, trust)

@@ -13,12 +13,14 @@ CLIENT = "client.mesh.example"
 
 class Peer:
     """needs: the program; roles: what it can play, as seen from it; version, end: regular expressions of its output;
-    echoes: it says what it hears, and nothing of its own; ends: the roles in which it can end a connection by itself;
+    echoes: it says what it hears, and nothing of its own; new_keys: what makes it change keys in TLS 1.3, and
+    what it says then; ends: the roles in which it can end a connection by itself;
     refusal: what the node prints when the peer does not know the authority of the node's certificate."""
 
     roles = ("connect", "listen")
     ends = ("connect", "listen")
     echoes = False
+    new_keys = {}
     version = r"^version (TLSv1\.[0-9])"
     end = r"^end$"
     refusal = r"^refused: the peer's alert: unknown_ca \(48\)$"
@@ -46,6 +48,8 @@ class OpenSSL(Peer):
     version = r"^(?: *Protocol *: |[<>]{3} (?=TLS 1\.[0-9], Handshake .*Finished$))(TLSv1\.[0-9]|TLS 1\.[0-9])"
     ends = ("connect",)  # s_server's commands that end a connection leave close_notify out
     end = r"^(closed|DONE)$"  # of s_client, s_server
+    new_keys = {"its own": ("k\n", "KEYUPDATE|>>> TLS 1.3, Handshake .*KeyUpdate"),
+                "ours and its own": ("K\n", "KEYUPDATE|>>> TLS 1.3, Handshake .*KeyUpdate")}
 
     def argv(self, role, version, port, cert, key, ca):
         common = ["-cert", cert, "-key", key, "-CAfile", ca, "-verify_return_error", "-tls1_" + version[-1]]

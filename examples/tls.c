@@ -137,8 +137,7 @@ int main(int argc, char **argv)
     must(pea_trust_new(&trust), &why, 1);
     must(pea_trust_load(trust, argv[5], &why), &why, 2); /* and again whenever the file changes */
     must(pea_chain_new(&chain, PEA_CHAIN(.mode = foreign ? PEA_STREAM : PEA_NATIVE), &why), &why, 1);
-    must(pea_chain_tls(chain, PEA_TLS(.identity = me, .trust = trust, .own_records = own_records), &why),
-         &why, 1);
+    must(pea_chain_tls(chain, PEA_TLS(.identity = me, .trust = trust, .own_records = own_records), &why), &why, 1);
     must(foreign ? pea_codec_raw(&codec) : PEA_OK, &why, 1);
     must(pea_runtime_new(&runtime, PEA_RUNTIME(.loop = EV_DEFAULT), &why), &why, 1);
     pea_node_opts *opts = PEA_NODE(.chain = chain, .codec = codec, .policy = pea_trust_policy(trust), .on = &on);

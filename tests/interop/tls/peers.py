@@ -71,11 +71,13 @@ class GnuTLS(Peer):
 class GnuTLSClient(GnuTLS):
     name = needs = "gnutls-cli"
     roles = ends = ("connect",)
+    new_keys = {"its own": ("^rekey1^\n", "- Rekey was completed"),
+                "ours and its own": ("^rekey^\n", "- Rekey was completed")}
     refusal = r"^refused: the peer's alert: bad_certificate \(42\)$"  # whatever is wrong with it
 
     def argv(self, role, version, port, cert, key, ca):
         return ["gnutls-cli", f"--x509certfile={cert}", f"--x509keyfile={key}", f"--x509cafile={ca}", f"--port={port}",
-                f"--verify-hostname={SERVER}", f"--sni-hostname={SERVER}", self.priority(version), "127.0.0.1"]
+                f"--verify-hostname={SERVER}", f"--sni-hostname={SERVER}", self.priority(version), "--inline-commands", "127.0.0.1"]
 
 
 class GnuTLSServer(GnuTLS):

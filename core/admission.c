@@ -157,10 +157,10 @@ unsigned pea__admission_make_room(pea_node *node, unsigned most)
 
 /* ---- Connections ---- */
 
-/* What a connection over this chain holds beside our buffers, in KiB: so it fits the origin. */
-static uint16_t cost_of(const pea_chain *chain)
+/* What a connection holds beside our buffers, in KiB: so it fits the origin. */
+static uint16_t cost_of(size_t stages)
 {
-    size_t kib = (PEA__CONN_COST + chain->cost + 1023) / 1024;
+    size_t kib = (PEA__CONN_COST + stages + 1023) / 1024;
     return kib < UINT16_MAX ? (uint16_t)kib : UINT16_MAX;
 }
 
@@ -169,7 +169,7 @@ pea_err pea__admission_take(pea_node *node, const pea_chain *chain, const pea_ad
 {
     pea_runtime *r = node->runtime;
     const pea_node_opts *limits = &node->limits;
-    *origin = (pea__origin){.inbound = inbound, .cost_kib = cost_of(chain)};
+    *origin = (pea__origin){.inbound = inbound, .cost_kib = cost_of(chain->handshake_cost)};
     pea_err err = check_ban(node, remote, why);
     if (err != PEA_OK)
         return err;
@@ -202,8 +202,12 @@ static void pending_no_more(pea_node *node, const pea__origin *origin)
         node->counts.pending_in--;
 }
 
-void pea__admission_ready(pea_node *node, const pea__origin *origin)
+void pea__admission_ready(pea_node *node, const pea_chain *chain, pea__origin *origin)
 {
+    uint16_t in_handshake = origin->cost_kib;
+    origin->cost_kib = cost_of(chain->cost);
+    atomic_fetch_add(&node->runtime->conns_kib, origin->cost_kib);
+    atomic_fetch_sub(&node->runtime->conns_kib, in_handshake);
     pea__ranges_ready(node, origin);
     pending_no_more(node, origin);
     node->counts.ready++;

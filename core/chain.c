@@ -118,9 +118,10 @@ pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why)
         "one_per_peer needs to know who we are on this chain: give it an identity, or see pea_chain_self()");
 }
 
-void pea__chain_cost(pea_chain *chain, size_t bytes)
+void pea__chain_cost(pea_chain *chain, size_t in_handshake, size_t after)
 {
-    chain->cost += bytes;
+    chain->handshake_cost += in_handshake;
+    chain->cost += after;
 }
 
 pea_err pea__chain_use(pea_chain *chain, pea_error *why)

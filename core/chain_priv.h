@@ -25,8 +25,9 @@ struct pea_chain {
     char application[PEA__APPLICATION_MAX + 1];
     uint32_t application_lowest, application_highest;
     uint64_t capabilities;
-    pea_peer self;      /* whom our identity proves; PEA_PEER_NONE: nobody */
-    size_t cost;        /* bytes that its stages hold for each connection, beside PEA__CONN_COST and our buffers */
+    pea_peer self; /* whom our identity proves; PEA_PEER_NONE: nobody */
+    /* Bytes that its stages hold for each connection, beside PEA__CONN_COST and our buffers: until it is READY, and then. */
+    size_t handshake_cost, cost;
     const char *notice; /* what a log should say once of something in it; static. NULL: nothing */
     size_t n_stages;
     pea__chain_stage stages[PEA_STAGES_MAX];
@@ -41,9 +42,9 @@ pea_mode pea__chain_mode(const pea_chain *chain);
 /* Whether two nodes can say which of them decides. PEA_OK | PEA_E_INVALID */
 PEA_MUST_CHECK pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why);
 
-/* For whoever adds a stage: what a log should say of it, static, or NULL; how many bytes it and its transform hold for
- * each connection where the runtime's memory_limit does not see them. */
+/* For whoever adds a stage: what a log should say of it, static, or NULL; how many bytes it and then its transform hold
+ * for each connection where the runtime's memory_limit does not see them. */
 void pea__chain_notice(pea_chain *chain, const char *notice);
-void pea__chain_cost(pea_chain *chain, size_t bytes);
+void pea__chain_cost(pea_chain *chain, size_t in_handshake, size_t after);
 
 #endif

@@ -172,7 +172,7 @@ static void deliver(pea_conn *c, const pea_event *event)
     case PEA_EVENT_READY:
         c->heard_ms = pea__now_ms();
         pea__registry_settle(c);
-        pea__admission_ready(c->node, &c->origin);
+        pea__admission_ready(c->node, pea__pipe_chain(c->pipe), &c->origin);
         pea__conn_tally(c, PEA__T_CONNECTS, 1);
         if (pea__by_peer_add(c) != PEA_OK) {
             pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);

@@ -188,6 +188,11 @@ void pea_pipe_free(pea_pipe *p)
     pea__free(p);
 }
 
+const pea_chain *pea__pipe_chain(const pea_pipe *p)
+{
+    return p->chain;
+}
+
 /* ---- Death ---- */
 
 const char *pea__pipe_stage_name(const pea_pipe *p)

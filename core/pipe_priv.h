@@ -14,6 +14,7 @@ PEA_MUST_CHECK pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pe
 /* For confirmed sends. Bytes that were queued ever; and of these, in the same order, how many have left
  * through pea_pipe_sent() with all their records. A message that was queued when queued_total was N has left
  * when sent_total >= N. */
+const pea_chain *pea__pipe_chain(const pea_pipe *pipe);
 uint64_t pea__pipe_queued_total(const pea_pipe *pipe);
 uint64_t pea__pipe_sent_total(const pea_pipe *pipe);
 

@@ -410,7 +410,7 @@ void pea__admission_refused(pea_node *node, const pea_addr *remote); /* by on_ac
 PEA_MUST_CHECK pea_err pea__admission_may_dial(pea_node *node, const pea_addr *remote, pea_error *why);
 
 /* Pending no more. Both on the connection's own thread. */
-void pea__admission_ready(pea_node *node, const pea__origin *origin);
+void pea__admission_ready(pea_node *node, const pea_chain *chain, pea__origin *origin);
 void pea__admission_gone(pea_node *node, const pea__origin *origin, bool was_ready);
 void pea__admission_free(pea_node *node);
 

@@ -139,7 +139,7 @@ pea_err pea_chain_tls(pea_chain *chain, const pea_tls_opts *opts, pea_error *why
             err = pea_chain_self(chain, &self);
         }
         pea__chain_notice(chain, pea__tls_notice());
-        pea__chain_cost(chain, PEA__TLS_LIBRARY_BYTES);
+        pea__chain_cost(chain, PEA__TLS_LIBRARY_BYTES, o.own_records ? 0 : PEA__TLS_LIBRARY_BYTES);
         return err;
     }
     pea__tls_unref(tls);

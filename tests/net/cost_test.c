@@ -266,7 +266,7 @@ static void a_noise_connection_is_small(void **state)
 
 #ifdef PEA_TEST_TLS
 
-static int setup_tls(void **state)
+static int setup_tls_records(void **state, bool own)
 {
     static const char *const files[2][2] = {{PEA_TEST_CERTS "/self_a.crt", PEA_TEST_CERTS "/self_a.key"},
                                             {PEA_TEST_CERTS "/self_b.crt", PEA_TEST_CERTS "/self_b.key"}};
@@ -274,10 +274,20 @@ static int setup_tls(void **state)
     for (int b = 0; b < 2; b++) {
         pea_identity *identity;
         check_ok(pea_identity_load_certificate(&identity, files[b][0], files[b][1], NULL, NULL, NULL));
-        check_ok(pea_chain_tls(b ? n->chain_b : n->chain, PEA_TLS(.identity = identity), NULL));
+        check_ok(pea_chain_tls(b ? n->chain_b : n->chain, PEA_TLS(.identity = identity, .own_records = own), NULL));
         pea_identity_unref(identity);
     }
     return 0;
+}
+
+static int setup_tls(void **state)
+{
+    return setup_tls_records(state, false);
+}
+
+static int setup_own(void **state)
+{
+    return setup_tls_records(state, true);
 }
 
 /* mbedTLS keeps a buffer for each direction of each connection, which nobody can take from it. */
@@ -297,6 +307,17 @@ static void a_tls_connection_is_mbedtls(void **state)
     assert_true(each + others <= PEA__CONN_COST + PEA__TLS_LIBRARY_BYTES);
 }
 
+/* With records of our own nothing of mbedTLS outlives the handshake, and memory_limit knows that too. */
+static void a_tls_connection_is_ours(void **state)
+{
+    net *n = *state;
+    size_t others, each = bytes_each(n, &others);
+    print_message("%zu bytes for each TLS connection with own records, and %zu\n", each, others);
+    assert_true(each <= 2048);
+    assert_true(others <= 512); /* malloc()'s own */
+    assert_int_equal(atomic_load(&n->runtime->conns_kib), (n->a.connects + n->b.connects) * PEA__CONN_COST / 1024);
+}
+
 #endif
 
 #define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -307,6 +328,10 @@ static void a_tls_connection_is_mbedtls(void **state)
 #define tls(test)                                       \
     {                                                   \
 #test " (tls)", test, setup_tls, teardown, NULL \
+    }
+#define own(test)                                                    \
+    {                                                                \
+#test " (tls, own records)", test, setup_own, teardown, NULL \
     }
 
 int main(void)
@@ -331,6 +356,11 @@ int main(void)
         tls(full_writes),
         tls(idle_connections_hold_no_buffers),
         tls(a_tls_connection_is_mbedtls),
+        own(one_call_for_each_flush),
+        own(full_writes),
+        own(idle_connections_hold_no_buffers),
+        own(steady_traffic_allocates_nothing),
+        own(a_tls_connection_is_ours),
 #endif
     };
     return cmocka_run_group_tests_name("cost", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "chain_priv.h"
+#include "runtime_priv.h"
 
 static int setup(void **state)
 {
@@ -129,7 +130,7 @@ static void memory_that_stages_hold(void **state)
 {
     net *n = *state;
     pea_error why;
-    pea__chain_cost(n->chain, 2000);
+    pea__chain_cost(n->chain, 2000, 2000);
     net_node(&n->a, PEA_NODE(.name = "a"));
     net_node(&n->b, PEA_NODE(.name = "b"));
     net_listen(&n->b);
@@ -140,6 +141,23 @@ static void memory_that_stages_hold(void **state)
         pea_conn_abort(n->b.conn);
         net_wait(n, n->a.disconnects == i && n->b.disconnects == i);
     }
+}
+
+/* What is held for the handshake alone is given back when it is over. */
+static void memory_that_handshakes_hold(void **state)
+{
+    net *n = *state;
+    pea__chain_cost(n->chain, 2000, 0);
+    net_node(&n->a, PEA_NODE(.name = "a"));
+    net_node(&n->b, PEA_NODE(.name = "b"));
+    net_listen(&n->b);
+    net_dial(&n->a, &n->b);
+    assert_int_equal(atomic_load(&n->runtime->conns_kib), 4);
+    net_wait(n, n->a.connects == 1 && n->b.connects == 1);
+    assert_int_equal(atomic_load(&n->runtime->conns_kib), 2 + 2);
+    pea_conn_abort(n->b.conn);
+    net_wait(n, n->a.disconnects == 1 && n->b.disconnects == 1);
+    assert_int_equal(atomic_load(&n->runtime->conns_kib), 0);
 }
 
 static void refused_by_on_accept(void **state)
@@ -320,6 +338,7 @@ int main(void)
         entry(max_connections),
         cmocka_unit_test_setup_teardown(memory_limit, setup_small, teardown),
         cmocka_unit_test_setup_teardown(memory_that_stages_hold, setup_small, teardown),
+        cmocka_unit_test_setup_teardown(memory_that_handshakes_hold, setup_small, teardown),
         entry(refused_by_on_accept),
         entry(unlisten_inside_on_accept),
         entry(free_inside_on_accept),

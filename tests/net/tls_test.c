@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Two nodes with TLS between them, on real sockets: whom they let in and by what, what they say in either direction,
- * and what is left where one of them is cut off. `tls_test 1.2` and `tls_test 1.3` run one version; one that this
- * build does not speak is skipped. */
+ * and what is left where one of them is cut off. `tls_test 1.2` and `tls_test 1.3` run one version, `tls_test 1.2 own`
+ * with own records; one that this build does not speak is skipped. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,6 +10,7 @@
 #include "support/net.h"
 
 static pea_tls_version version;
+static bool own_records;
 static net n;
 
 typedef struct party {
@@ -48,7 +49,7 @@ static void party_make(party *p, pea_mode mode, const char *cert, const char *ro
     check_ok(pea_chain_new(&p->chain, PEA_CHAIN(.mode = mode), &why));
     if (pea_chain_tls(p->chain,
                       PEA_TLS(.identity = p->identity, .trust = p->trust, .roots = {(const uint8_t *)text, len},
-                              .lowest = version, .highest = version),
+                              .lowest = version, .highest = version, .own_records = own_records),
                       &why) != PEA_OK)
         fail_msg("%s", why.text);
 }
@@ -333,11 +334,12 @@ int main(int argc, char **argv)
     };
     const char *text = argc > 1 ? argv[1] : "1.2";
     set_version(text);
+    own_records = argc > 2 && strcmp(argv[2], "own") == 0;
     if (strstr(pea_tls_library(), text) == NULL ||
         (version == PEA_TLS_1_3 && strstr(pea_tls_library(), "TLS 1.3") == NULL)) {
         printf("skipped: TLS %s is not spoken here (%s)\n", text, pea_tls_library());
         return 77;
     }
-    printf("TLS %s by %s\n", text, pea_tls_library());
+    printf("TLS %s by %s%s\n", text, pea_tls_library(), own_records ? ", records of our own" : "");
     return cmocka_run_group_tests_name("nodes over TLS", tests, NULL, NULL);
 }

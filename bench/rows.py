@@ -31,6 +31,8 @@ DONE_BY = {
     "zmq": MORE,
     "zmq-curve": MORE,
     "go-libp2p": MORE + ["idle"],
+    "libevent": MORE + ["idle"],
+    "libevent-openssl": MORE + ["idle"],
 }
 TOO_BIG_FOR = {"pea2pea+snow": 65519, "pea2pea+snow-ring": 65519}  # bytes of a message
 COUNTS = ["cpu_ns_sender", "cpu_ns_receiver", "syscalls_per_message", "allocs_per_message"]

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages per second one way: `oneway TRANSPORT SIZE SECONDS [CONNECTIONS [BUSY]]`. The sender sends on each connection
- * whatever its queue takes, or only on BUSY of them, and the others rest; the receiver counts in on_message of READY
- * connections. Its last line is the figure alone; before it come the CPU time of each process, the chunks and records
- * of the wire, system calls and allocations of both processes, all for one message. */
+/* Messages per second one way: `oneway TRANSPORT SIZE SECONDS [CONNECTIONS [BUSY]]`. The sender sends on each
+ * connection whatever its queue takes, or only on BUSY of them, and the others rest; the receiver counts in
+ * on_message of READY connections. Its last line is the figure alone; before it come the CPU time of each process,
+ * the chunks and records of the wire, system calls and allocations of both processes, all for one message. */
 #include <stdio.h>
 #include <stdlib.h>
 

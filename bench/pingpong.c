@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One message to and fro: `pingpong TRANSPORT SIZE SECONDS [same]`. The receiver sends, the sender answers; `same`: both
- * are nodes of one thread. Prints percentiles of the round trip, the CPU time of each process for one, and round trips
- * per second alone. */
+/* One message to and fro: `pingpong TRANSPORT SIZE SECONDS [same]`. The receiver sends, the sender answers; `same`:
+ * both are nodes of one thread. Prints percentiles of the round trip, the CPU time of each process for one, and
+ * round trips per second alone. */
 #include <stdio.h>
 #include <string.h>
 

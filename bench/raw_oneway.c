@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The limit that oneway is measured against: the same work with nothing on top. `raw_oneway plain|AEAD SIZE SECONDS
- * [CONNECTIONS [MESSAGES]]`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and parsed in place
- * from reads of 256 KiB; with an AEAD (see raw_aead.h) each write is one record. One connection blocks, more are waited
- * for with epoll. With MESSAGES it is the limit of broadcast: a write is that many messages, each connection gets one in
- * its turn, and the plaintext is the same for all of them. Prints the CPU time of each process for a message, and messages per second as the receiver counted
- * them. */
+ * [CONNECTIONS [MESSAGES]]`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and
+ * parsed in place from reads of 256 KiB; with an AEAD (see raw_aead.h) each write is one record. One connection
+ * blocks, more are waited for with epoll. With MESSAGES it is the limit of broadcast: a write is that many messages,
+ * each connection gets one in its turn, and the plaintext is the same for all of them. Prints the CPU time of each
+ * process for a message, and messages per second as the receiver counted them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -26,8 +26,8 @@ ALL_DO = ["oneway", "pingpong"]
 MORE = ALL_DO + ["connect", "openloop"]
 DONE_BY = {
     "pea2pea": MORE + ["idle", "broadcast"],
-    "pea2pea+snow": MORE + ["idle", "broadcast"],
-    "pea2pea+snow-ring": MORE + ["idle", "broadcast"],
+    "pea2pea+snow": MORE + ["idle", "broadcast", "brigade"],
+    "pea2pea+snow-ring": MORE + ["idle", "broadcast", "brigade"],
     "zmq": MORE,
     "zmq-curve": MORE,
     "go-libp2p": MORE + ["idle"],

@@ -11,7 +11,8 @@
 #define TWO_RECEIVER_CPU 1
 #define TWO_WARM_UP 0.1 /* seconds that do not count: slow start, first buffers */
 
-/* Forks. Without it the program is sender and receiver in one. Returns 1 in the sender (the child), 0 in the receiver; each is pinned to its core where there are two. */
+/* Forks. Without it the program is sender and receiver in one. Returns 1 in the sender (the child), 0 in the receiver;
+ * each is pinned to its core where there are two. */
 int two_fork(void);
 
 /* Pins the calling process to a core; where that is not possible it says so. */

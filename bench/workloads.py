@@ -102,8 +102,9 @@ def nodes(bench):
 
 
 def brigade(bench, count=1000):
-    samples = bench.alternate({"peapod": ["build/release/examples/many_nodes", str(count)]})
-    bench.row(("brigade", "noise", 0, count), "s", samples, "peapod", key="bucket")
+    peers = bench.peers("noise", "brigade", count)
+    samples = bench.alternate({"peapod": ["build/release/examples/many_nodes", str(count)]} | peers)
+    bench.row(("brigade", "noise", 0, count), "s", samples, "peapod", [], peers, key="bucket")
 
 
 def idle(bench, transport, connections=9000):
@@ -137,7 +138,7 @@ def growth_memory(bench, transport, connections):
 def busy(bench, transport, size=256, connections=9000):
     """One that is busy beside all the others, which rest; its limit is the same one alone."""
     alone = bench.ours("oneway", transport, size, bench.seconds)
-    samples = bench.alternate({"peapod": [*alone, str(connections), "1"], "alone": alone})
+    samples = bench.alternate({"peapod": [*alone, str(connections + 1), "1"], "alone": alone})
     bench.row(("busy-beside", transport, size, connections), "ns", samples, "peapod", ["alone"], key="cpu_ns")
 
 

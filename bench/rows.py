@@ -100,9 +100,11 @@ class Bench:
                     is_peer = command[0].startswith(PEERS)
                     if not is_peer and not name.startswith("raw "):
                         raise
+                    again = ""
                     if is_peer and isinstance(why, Hung):
                         self.hung.add((name, command[1]))
-                    self.silent[" ".join([name, *command[1:]])] = str(why)
+                        again = f", and not asked for {command[1]} again"
+                    self.silent[" ".join([name, *command[1:]])] = f"{why}{again}"
                     del samples[name]
         return samples
 

@@ -7,6 +7,7 @@ key and a value, and its figure alone on the last line. programs.py runs one, ro
 which; table.py and goals.py print, plots.py draws."""
 import argparse
 import json
+import signal
 import sys
 import time
 
@@ -58,6 +59,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.4, help="that count, of each run")
     parser.add_argument("--out", default="build/bench.json")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no program outlives this one, and what was measured is kept
     if options.what in ("full", "quick"):
         return measure(options)
     with open(options.out, encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One message to many: `broadcast TRANSPORT SIZE PEERS SECONDS`. The sender has a connection to each peer, all of which
  * are the receiver's, and broadcasts; when somebody's queue is full it waits until there is room. Prints the CPU time
- * of each process for a delivery, and deliveries per second alone. */
+ * of both processes for a connection, that of each for a delivery, and deliveries per second alone. */
 #include <stdio.h>
 
 #include "count.h"
@@ -50,6 +50,7 @@ static void on_drain(pea_conn *conn, void *user)
 static void on_ready(pea_conn *conn, void *user)
 {
     (void)conn, (void)user;
+    ours_dial_next(&o);
     if (++ready == peers)
         broadcast();
 }
@@ -60,6 +61,20 @@ static size_t size;
 static peer_meter meter;
 static count before;
 static bool over;
+static unsigned arrived;
+static double cpu_before, cpu_us_connection;
+
+static double cpu(void)
+{
+    return two_cpu(0) + two_cpu(1);
+}
+
+static void on_arrival(pea_conn *conn, void *user)
+{
+    (void)conn, (void)user;
+    if (++arrived == peers)
+        cpu_us_connection = (cpu() - cpu_before) * 1e6 / peers;
+}
 
 static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *user)
 {
@@ -73,6 +88,7 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
     over = true;
     count after = count_now();
     double messages = meter.count > 0 ? (double)meter.count : 1;
+    printf("cpu_us_connection %.1f\n", cpu_us_connection);
     printf("syscalls_per_message %.6f\n", (double)(after.syscalls - before.syscalls) / messages);
     printf("allocs_per_message %.6f\n", (double)(after.allocations - before.allocations) / messages);
     peer_meter_print(&meter);
@@ -85,16 +101,16 @@ int main(int argc, char **argv)
     size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
     peers = (unsigned)two_number(argv[3], "PEERS", PEERS_MOST);
     meter.seconds = two_number(argv[4], "SECONDS", 600);
+    char address[128];
     if (o.sender) {
-        char address[128];
         ours_must(pea_msg_new(&message, peer_payload(size), size), NULL);
         ours_node(&o, 0, &(pea_node_callbacks){.on_connect = on_ready, .on_drain = on_drain});
         two_hear(address);
-        for (unsigned i = 0; i < peers; i++)
-            ours_dial(&o, address);
+        ours_dial_all(&o, address, peers);
     } else {
-        ours_node(&o, 0, &(pea_node_callbacks){.on_message = on_message});
+        ours_node(&o, 0, &(pea_node_callbacks){.on_connect = on_arrival, .on_message = on_message});
         ours_listen(&o);
+        cpu_before = cpu();
     }
     ev_run(o.loop, 0);
     (void)fflush(stdout);

@@ -13,10 +13,11 @@
 
 #include "two.h"
 
-static struct {
-    _Alignas(64) count of[2]; /* of the receiver, of the sender; each only ever written by one process */
-    char other_cache_line[64 - sizeof(count)];
-} * shared;
+typedef struct shared_count {
+    _Alignas(64) count n; /* a cache line for each process */
+} shared_count;
+
+static shared_count *shared; /* of the receiver, of the sender; each only ever written by one process */
 
 static count nobody, *mine = &nobody;
 
@@ -37,23 +38,23 @@ static void release(void *arg, void *ptr)
 
 void count_begin(void)
 {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared = mmap(NULL, 2 * sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED)
         two_fail("mmap");
-    mine = &shared->of[0];
+    mine = &shared[0].n;
     if (pea_set_allocator(&(pea_allocator){reallocate, release, NULL}) != PEA_OK)
         two_fail("pea_set_allocator");
 }
 
 void count_as_sender(void)
 {
-    mine = &shared->of[1];
+    mine = &shared[1].n;
 }
 
 count count_now(void)
 {
-    volatile const count *of = shared->of;
-    return (count){of[0].syscalls + of[1].syscalls, of[0].allocations + of[1].allocations};
+    volatile const count *a = &shared[0].n, *b = &shared[1].n;
+    return (count){a->syscalls + b->syscalls, a->allocations + b->allocations, a->writes + b->writes};
 }
 
 /* ---- System calls ---- */
@@ -78,6 +79,7 @@ SEEN ssize_t read(int fd, void *data, size_t len)
 SEEN ssize_t write(int fd, const void *data, size_t len)
 {
     mine->syscalls++;
+    mine->writes++;
     return syscall(SYS_write, fd, data, len);
 }
 
@@ -90,6 +92,7 @@ SEEN ssize_t readv(int fd, const struct iovec *parts, int n)
 SEEN ssize_t writev(int fd, const struct iovec *parts, int n)
 {
     mine->syscalls++;
+    mine->writes++;
     return syscall(SYS_writev, fd, parts, n);
 }
 
@@ -102,6 +105,7 @@ SEEN ssize_t recv(int fd, void *data, size_t len, int flags)
 SEEN ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     mine->syscalls++;
+    mine->writes++;
     return syscall(SYS_sendto, fd, data, len, flags, NULL, 0);
 }
 
@@ -114,6 +118,7 @@ SEEN ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 SEEN ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     mine->syscalls++;
+    mine->writes++;
     return syscall(SYS_sendmsg, fd, message, flags);
 }
 

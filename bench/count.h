@@ -8,6 +8,7 @@
 
 typedef struct count {
     uint64_t syscalls, allocations;
+    uint64_t writes; /* those of the system calls that send */
 } count;
 
 /* Shares the counters, and has peapod's memory counted. Before two_fork(), and before anything else of peapod. */

@@ -41,6 +41,7 @@ static void send_all(pea_conn *conn, void *user)
 static void on_ready(pea_conn *conn, void *user)
 {
     conns[ready++] = conn;
+    ours_dial_next(&o);
     for (unsigned i = 0; ready == senders && i < senders; i++)
         send_all(conns[i], user);
 }
@@ -120,13 +121,12 @@ int main(int argc, char **argv)
     senders = (unsigned)two_number(argv[3], "SENDERS", SENDERS_MOST);
     uint32_t workers = strcmp(argv[4], "0") == 0 ? 0 : (uint32_t)two_number(argv[4], "WORKERS", PEA_WORKERS_MAX);
     meter.seconds = two_number(argv[5], "SECONDS", 600);
+    char address[128];
     if (o.sender) {
-        char address[128];
         payload = peer_payload(size);
         ours_node(&o, 0, &(pea_node_callbacks){.on_connect = on_ready, .on_drain = send_all});
         two_hear(address);
-        for (unsigned i = 0; i < senders; i++)
-            ours_dial(&o, address);
+        ours_dial_all(&o, address, senders);
     } else {
         take_all_cores();
         ours_node(&o, workers,

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "two.h"
 
@@ -17,16 +16,6 @@ static void must(pea_err err, const pea_error *why)
 {
     if (err != PEA_OK)
         two_fail(why->text[0] != '\0' ? why->text : pea_err_text(err));
-}
-
-static double rss_kib(void)
-{
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (f == NULL || fscanf(f, "%*s %ld", &pages) != 1)
-        two_fail("/proc/self/statm");
-    (void)fclose(f);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1024;
 }
 
 static pea_node *start(pea_runtime *runtime)
@@ -69,11 +58,11 @@ int main(int argc, char **argv)
     must(pea_runtime_new(&runtime, PEA_RUNTIME(.loop = EV_DEFAULT), &why), &why);
     for (; i < few; i++)
         nodes[i] = start(runtime);
-    double kib = rss_kib(), begun = two_now();
+    double kib = two_rss_kib(), begun = two_now();
     for (; i < all; i++)
         nodes[i] = start(runtime);
     printf("start_us %.1f\n", (two_now() - begun) * 1e6 / (all - few));
-    printf("kib %.2f\n", (rss_kib() - kib) / (all - few));
+    printf("kib %.2f\n", (two_rss_kib() - kib) / (all - few));
     begun = two_now();
     for (i = 0; i < all; i++)
         pea_node_free(nodes[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages per second one way: `oneway TRANSPORT SIZE SECONDS [CONNECTIONS]`. The sender sends on each connection
- * whatever its queue takes; the receiver counts in on_message of READY connections. Its last line is the figure alone;
- * before it come the CPU time of each process, the chunks and records of the wire, system calls and allocations of both
- * processes, all for one message. */
+/* Messages per second one way: `oneway TRANSPORT SIZE SECONDS [CONNECTIONS [BUSY]]`. The sender sends on each
+ * connection whatever its queue takes, or only on BUSY of them, and the others rest; the receiver counts in
+ * on_message of READY connections. Its last line is the figure alone; before it come the CPU time of each process,
+ * the chunks and records of the wire, system calls and allocations of both processes, all for one message. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,13 +12,13 @@
 #include "peers/peer.h"
 
 #define SIZE_MOST (8u << 20)
-#define CONNECTIONS_MOST 1000
+#define CONNECTIONS_MOST 10000
 #define LOOK_EVERY 0.002 /* seconds */
 
 static ours o;
 static uint8_t *payload;
 static size_t size;
-static unsigned connections = 1, ready;
+static unsigned connections = 1, busy, ready;
 static pea_conn *conns[CONNECTIONS_MOST];
 
 /* ---- The sender ---- */
@@ -37,7 +37,8 @@ static void send_all(pea_conn *conn, void *user)
 static void send_on_all(pea_conn *conn, void *user)
 {
     conns[ready++] = conn;
-    for (unsigned i = 0; ready == connections && i < connections; i++)
+    ours_dial_next(&o);
+    for (unsigned i = 0; ready == connections && i < busy; i++)
         send_all(conns[i], user);
 }
 
@@ -106,18 +107,18 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
 
 int main(int argc, char **argv)
 {
-    ours_begin(&o, argc, argv, 2, 3, "TRANSPORT SIZE SECONDS [CONNECTIONS]");
+    ours_begin(&o, argc, argv, 2, 4, "TRANSPORT SIZE SECONDS [CONNECTIONS [BUSY]]");
     size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
     meter.seconds = two_number(argv[3], "SECONDS", 600);
-    if (argc == 5)
+    if (argc >= 5)
         connections = (unsigned)two_number(argv[4], "CONNECTIONS", CONNECTIONS_MOST);
+    busy = argc >= 6 ? (unsigned)two_number(argv[5], "BUSY", connections) : connections;
+    char address[128];
     if (o.sender) {
-        char address[128];
         payload = peer_payload(size);
         ours_node(&o, 0, &(pea_node_callbacks){.on_connect = send_on_all, .on_drain = send_all});
         two_hear(address);
-        for (unsigned i = 0; i < connections; i++)
-            ours_dial(&o, address);
+        ours_dial_all(&o, address, connections);
     } else {
         ours_node(&o, 0, &(pea_node_callbacks){.on_connect = on_connect, .on_message = on_message});
         ours_listen(&o);

@@ -15,6 +15,7 @@
 #include "count.h"
 #include "two.h"
 
+#define IN_THE_MAKING 64u   /* connections of ours_dial_all(): no backlog overflows */
 #define HANDSHAKE_MS 120000 /* a thousand of TLS at once, on a busy core */
 #ifdef OURS_TLS
 #include "peers/certificate.h"
@@ -73,7 +74,7 @@ static void allow_descriptors(void)
         two_fail("the limit of descriptors");
 }
 
-void ours_begin(ours *o, int argc, char **argv, int least, int most, const char *usage)
+void ours_prepare(ours *o, int argc, char **argv, int least, int most, const char *usage)
 {
     if (argc - 2 < least || argc - 2 > most || !knows(argv[1])) {
         (void)fprintf(stderr, "usage: %s %s\nTRANSPORT is " OURS_TRANSPORTS "\n", argv[0], usage);
@@ -91,6 +92,11 @@ void ours_begin(ours *o, int argc, char **argv, int least, int most, const char 
         for (int i = 0; i < 2; i++)
             certificate_make(&certificates[i]);
 #endif
+}
+
+void ours_begin(ours *o, int argc, char **argv, int least, int most, const char *usage)
+{
+    ours_prepare(o, argc, argv, least, most, usage);
     o->sender = two_fork();
     if (o->sender)
         count_as_sender();
@@ -156,7 +162,8 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
     if (on.on_connect_failed == NULL)
         on.on_connect_failed = on_failed;
     o->loop = ev_default_loop(0);
-    ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
+    if (o->runtime == NULL)
+        ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
     ours_must(pea_trust_new(&trust), NULL);
     if (!o->nobody)
         pea_trust_any(trust);
@@ -173,17 +180,39 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
     ours_must(pea_node_new(&o->node, o->runtime, opts, &why), &why);
 }
 
-void ours_listen(const ours *o)
+void ours_listen_here(const ours *o, char address[PEA_ADDR_TEXT_BYTES])
 {
     pea_error why = {.text = ""};
     pea_listener *listener;
-    char address[PEA_ADDR_TEXT_BYTES];
     ours_must(pea_node_listen(o->node, "127.0.0.1:0", NULL, &listener, &why), &why);
-    two_tell(pea_addr_format(pea_listener_addr(listener), address));
+    (void)pea_addr_format(pea_listener_addr(listener), address);
+}
+
+void ours_listen(const ours *o)
+{
+    char address[PEA_ADDR_TEXT_BYTES];
+    ours_listen_here(o, address);
+    two_tell(address);
 }
 
 void ours_dial(const ours *o, const char *address)
 {
     pea_error why = {.text = ""};
     ours_must(pea_node_connect(o->node, address, PEA_DIAL(.again = true), NULL, &why), &why);
+}
+
+void ours_dial_next(ours *o)
+{
+    if (o->to_dial == 0)
+        return;
+    o->to_dial--;
+    ours_dial(o, o->address);
+}
+
+void ours_dial_all(ours *o, const char *address, unsigned n)
+{
+    o->address = address;
+    o->to_dial = n;
+    for (unsigned i = 0; i < IN_THE_MAKING; i++)
+        ours_dial_next(o);
 }

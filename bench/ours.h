@@ -18,21 +18,34 @@ typedef struct ours {
     struct ev_loop *loop;
     pea_runtime *runtime;
     pea_node *node;
+    const char *address; /* of ours_dial_all() */
+    unsigned to_dial;
 } ours;
 
-/* Takes the transport from the command line and divides the program in two: see two_fork(). What the two need in
- * common is made before. `least` and `most` arguments stand behind the transport; else prints `usage`, and exits with
- * 2. */
+/* Takes the transport from the command line and makes what the two sides need in common. `least` and `most` arguments
+ * stand behind the transport; else prints `usage`, and exits with 2. */
+void ours_prepare(ours *o, int argc, char **argv, int least, int most, const char *usage);
+
+/* ours_prepare(), then divides the program in two: see two_fork(). */
 void ours_begin(ours *o, int argc, char **argv, int least, int most, const char *usage);
 
-/* Makes the node. Connections that fail or end fail the program, unless `on` says otherwise. */
+/* Makes the node, and a runtime if there is none. Connections that fail or end fail the program, unless `on` says
+ * otherwise. */
 void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *on);
+
+/* Listens, and writes where. */
+void ours_listen_here(const ours *o, char address[PEA_ADDR_TEXT_BYTES]);
 
 /* Listens, and tells the sender where. */
 void ours_listen(const ours *o);
 
 /* Dials; the address is the one that two_hear() told. */
 void ours_dial(const ours *o, const char *address);
+
+/* Dials `n` connections, a few at a time: whoever is told of one that is ready says so by ours_dial_next(). `address`
+ * is kept. */
+void ours_dial_all(ours *o, const char *address, unsigned n);
+void ours_dial_next(ours *o);
 
 /* Fails the program with that reason. */
 _Noreturn void ours_fail(const pea_reason *reason);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The limit that oneway is measured against: the same work with nothing on top. `raw_oneway plain|AEAD SIZE SECONDS
- * [CONNECTIONS]`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and parsed in place
- * from reads of 256 KiB; with an AEAD (see raw_aead.h) each write is one record. One connection blocks, more are waited
- * for with epoll. Prints the CPU time of each process for a message, and messages per second as the receiver counted
- * them. */
+ * [CONNECTIONS [MESSAGES]]`: frames of a 4-byte length and a payload, put together into writes of 61,440 bytes and
+ * parsed in place from reads of 256 KiB; with an AEAD (see raw_aead.h) each write is one record. One connection
+ * blocks, more are waited for with epoll. With MESSAGES it is the limit of broadcast: a write is that many messages,
+ * each connection gets one in its turn, and the plaintext is the same for all of them. Prints the CPU time of each
+ * process for a message, and messages per second as the receiver counted them. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +23,9 @@
 
 #define WRITE_BYTES 61440u
 #define READ_BYTES 262144u
-#define RECORD_PLAIN (WRITE_BYTES - 2u - RAW_TAG_BYTES) /* a 2-byte length and a tag are its rest */
+#define RECORD_OVERHEAD (2u + RAW_TAG_BYTES) /* of a write: a 2-byte length and a tag */
 #define SIZE_MOST (8u << 20)
-#define CONNECTIONS_MOST 1000
+#define CONNECTIONS_MOST 10000
 #define EVENTS 64
 
 /* What a read left over: the beginning of a record, of a frame. */
@@ -46,6 +47,8 @@ typedef struct flow {
 
 static raw_aead *aead; /* NULL: plain */
 static size_t size, connections = 1;
+static size_t messages; /* of a write; 0: as many as fit */
+static size_t write_bytes = WRITE_BYTES, write_plain = WRITE_BYTES;
 static flow flows[CONNECTIONS_MOST];
 static uint8_t *payload;
 static peer_meter meter;
@@ -67,38 +70,39 @@ static uint32_t get_be32(const uint8_t *p)
 
 static void prepare_to_send(flow *f)
 {
-    f->queue = peer_payload(WRITE_BYTES + size + 4);
-    f->record = peer_payload(WRITE_BYTES);
+    static uint8_t *common;
+    if (messages == 0 || common == NULL)
+        common = peer_payload(write_plain + size + 4);
+    f->queue = common;
+    f->record = peer_payload(write_bytes);
 }
 
 /* The next write: each message is copied once, as an application's would be. */
 static void next_write(flow *f)
 {
-    size_t batch = aead != NULL ? RECORD_PLAIN : WRITE_BYTES;
-    if (f->write == f->queue + batch || f->write == f->record + WRITE_BYTES) { /* the last one has left */
-        memmove(f->queue, f->queue + batch, f->queued - batch);
-        f->queued -= batch;
+    if (messages == 0 && f->write != NULL) { /* the last one has left */
+        memmove(f->queue, f->queue + write_plain, f->queued - write_plain);
+        f->queued -= write_plain;
     }
-    while (f->queued < batch) {
+    while (f->queued < write_plain) {
         put_be32(f->queue + f->queued, (uint32_t)size);
         memcpy(f->queue + f->queued + 4, payload, size);
         f->queued += 4 + size;
     }
     f->write = f->queue;
-    f->left = batch;
+    f->left = write_bytes;
     if (aead == NULL)
         return;
-    raw_seal(aead, f->records++, f->queue, batch, f->record + 2);
-    f->record[0] = (uint8_t)((batch + RAW_TAG_BYTES) >> 8);
-    f->record[1] = (uint8_t)(batch + RAW_TAG_BYTES);
+    raw_seal(aead, f->records++, f->queue, write_plain, f->record + 2);
+    f->record[0] = (uint8_t)((write_plain + RAW_TAG_BYTES) >> 8);
+    f->record[1] = (uint8_t)(write_plain + RAW_TAG_BYTES);
     f->write = f->record;
-    f->left = WRITE_BYTES;
 }
 
-/* Returns when the socket takes no more; a blocking one always does. */
+/* Returns when the socket takes no more, which a blocking one always does, or when others have their turn. */
 static void send_all(flow *f)
 {
-    for (;;) {
+    do {
         if (f->left == 0)
             next_write(f);
         ssize_t n = send(f->fd, f->write, f->left, MSG_NOSIGNAL);
@@ -108,7 +112,7 @@ static void send_all(flow *f)
             exit(0); /* the receiver has seen enough */
         f->write += n;
         f->left -= (size_t)n;
-    }
+    } while (messages == 0 || f->left > 0);
 }
 
 /* ---- The receiver ---- */
@@ -160,7 +164,7 @@ static void put_away(rest *r, uint8_t *buffer, size_t used, size_t len)
         return;
     }
     if (r->data == NULL)
-        r->data = peer_payload(WRITE_BYTES + size + 4);
+        r->data = peer_payload(write_bytes + size + 4);
     memcpy(r->data, buffer + used, r->len);
 }
 
@@ -262,23 +266,30 @@ static void run(bool sender)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4 || argc > 5 || (strcmp(argv[1], "plain") != 0 && strstr(RAW_AEADS, argv[1]) == NULL)) {
-        (void)fprintf(stderr, "usage: raw_oneway plain|" RAW_AEADS " SIZE SECONDS [CONNECTIONS]\n");
+    if (argc < 4 || argc > 6 || (strcmp(argv[1], "plain") != 0 && strstr(RAW_AEADS, argv[1]) == NULL)) {
+        (void)fprintf(stderr, "usage: raw_oneway plain|" RAW_AEADS " SIZE SECONDS [CONNECTIONS [MESSAGES]]\n");
         return 2;
     }
     struct rlimit limit;
     size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
     meter.seconds = two_number(argv[3], "SECONDS", 600);
-    if (argc == 5)
+    if (argc >= 5)
         connections = (size_t)two_number(argv[4], "CONNECTIONS", CONNECTIONS_MOST);
+    if (argc >= 6) {
+        messages = (size_t)two_number(argv[5], "MESSAGES", WRITE_BYTES / (double)(size + 4));
+        write_bytes = write_plain = messages * (4 + size);
+    }
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max; /* a descriptor for each connection */
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     payload = peer_payload(size);
     bool sender = two_fork();
-    if (strcmp(argv[1], "plain") != 0)
+    if (strcmp(argv[1], "plain") != 0) {
         aead = raw_aead_new(argv[1], sender);
+        write_plain = messages == 0 ? WRITE_BYTES - RECORD_OVERHEAD : write_plain;
+        write_bytes = write_plain + RECORD_OVERHEAD;
+    }
     if (sender)
         dial();
     else

@@ -11,7 +11,8 @@
 #define TWO_RECEIVER_CPU 1
 #define TWO_WARM_UP 0.1 /* seconds that do not count: slow start, first buffers */
 
-/* Forks. Returns 1 in the sender (the child), 0 in the receiver; each is pinned to its core where there are two. */
+/* Forks. Without it the program is sender and receiver in one. Returns 1 in the sender (the child), 0 in the receiver;
+ * each is pinned to its core where there are two. */
 int two_fork(void);
 
 /* Pins the calling process to a core; where that is not possible it says so. */
@@ -27,8 +28,12 @@ void two_end(void);
 /* Seconds of a monotonic clock. */
 double two_now(void);
 
-/* Seconds of CPU time, user and system, that the sender (or else the receiver) has used. Called by the receiver. */
+/* Seconds of CPU time, user and system, that the sender (or else the receiver) has used: none for the sender if there
+ * is only one process. Called by the receiver. */
 double two_cpu(int of_sender);
+
+/* KiB of memory that are resident in this process now. */
+double two_rss_kib(void);
 
 /* Prints why, and exits with 1. */
 _Noreturn void two_fail(const char *what);

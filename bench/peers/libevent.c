@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "peer.h"
@@ -32,6 +33,8 @@
 #define HIGH_BYTES (8 * (size_t)BATCH_BYTES)
 #define READ_BYTES (1 << 18)
 #define PREFIX 4u
+#define IN_THE_MAKING 64u /* of the connections that will rest */
+#define REST 300000       /* us until buffers have gone back */
 
 static peer_args args;
 static struct event_base *base;
@@ -48,6 +51,8 @@ static void put_frame(uint8_t *p)
     memcpy(p, &len, PREFIX);
     memcpy(p + PREFIX, payload, args.size);
 }
+
+static struct sockaddr_in receiver; /* where the sender dials */
 
 static void write_frames(struct bufferevent *bev, size_t count)
 {
@@ -81,6 +86,8 @@ static size_t take_frames(struct bufferevent *bev)
             memcpy(&size, data + at, PREFIX);
             if (ntohl(size) != args.size)
                 two_fail("a message of another size");
+            if (args.workload == PEER_OPENLOOP && peer_meter_counts(&meter))
+                peer_latencies_add(&latencies, two_now() - peer_stamped(data + at + PREFIX));
         }
         evbuffer_drain(in, at);
     }
@@ -95,6 +102,51 @@ static void fill(struct bufferevent *bev, void *unused)
     size_t count = BATCH_BYTES / (PREFIX + args.size);
     while (evbuffer_get_length(bufferevent_get_output(bev)) < HIGH_BYTES)
         write_frames(bev, count == 0 ? 1 : count);
+}
+
+static void dial(void);
+
+/* An answer ends a connection, and the next one begins. */
+static void dial_again(struct bufferevent *bev, void *unused)
+{
+    (void)unused;
+    if (take_frames(bev) == 0)
+        return;
+    bufferevent_free(bev);
+    dial();
+}
+
+/* The receiver says that it has seen the few. */
+static unsigned dialled, goal;
+
+static void dial_more(void)
+{
+    if (dialled < goal) {
+        dialled++;
+        dial();
+    }
+}
+
+static void dial_rest(struct bufferevent *bev, void *unused)
+{
+    (void)unused;
+    if (take_frames(bev) == 0)
+        return;
+    goal = args.connections;
+    for (unsigned i = 0; i < IN_THE_MAKING; i++)
+        dial_more();
+}
+
+/* What does not leave at once waits in the buffer, and is late. */
+static void send_by_schedule(struct bufferevent *bev)
+{
+    peer_schedule schedule = {.period = 1 / args.rate};
+    for (;;) {
+        peer_stamp(payload, peer_schedule_wait(&schedule));
+        write_frames(bev, 1);
+        if (event_base_loop(base, EVLOOP_NONBLOCK) < 0)
+            two_fail("event_base_loop");
+    }
 }
 
 static void echo(struct bufferevent *bev, void *unused)
@@ -131,7 +183,57 @@ static void ping(struct bufferevent *bev, void *unused)
     write_frames(bev, 1);
 }
 
+static void answer(struct bufferevent *bev, void *unused)
+{
+    (void)unused;
+    if (take_frames(bev) == 0)
+        return;
+    meter.count++;
+    write_frames(bev, 1);
+    if (!peer_meter_look(&meter))
+        event_base_loopbreak(base);
+}
+
+static unsigned few, arrived;
+static struct bufferevent *first; /* by which the sender is told */
+static double kib_few;
+
+static void on_rest(evutil_socket_t fd, short what, void *unused)
+{
+    (void)fd, (void)what, (void)unused;
+    if (arrived < args.connections) {
+        kib_few = two_rss_kib();
+        write_frames(first, 1);
+    } else {
+        printf("%.2f\n", (two_rss_kib() - kib_few) / (args.connections - few));
+        event_base_loopbreak(base);
+    }
+}
+
+static void rest(struct bufferevent *bev, void *unused)
+{
+    (void)unused;
+    if (take_frames(bev) == 0)
+        return;
+    if (arrived++ == 0)
+        first = bev;
+    if (arrived != few && arrived != args.connections)
+        return;
+    if (event_base_once(base, -1, EV_TIMEOUT, on_rest, NULL, &(struct timeval){.tv_usec = REST}) != 0)
+        two_fail("event_base_once");
+}
+
 /* ---- Connections ---- */
+
+/* What each side does with what comes in. */
+static const struct {
+    bufferevent_data_cb receives, sends;
+} reading[] = {
+    [PEER_ONEWAY] = {count, NULL},         [PEER_PINGPONG] = {ping, echo},  [PEER_OPENLOOP] = {count, NULL},
+    [PEER_CONNECT] = {answer, dial_again}, [PEER_IDLE] = {rest, dial_rest},
+};
+
+static struct bufferevent *scheduled;
 
 static void on_event(struct bufferevent *bev, short what, void *unused)
 {
@@ -140,10 +242,22 @@ static void on_event(struct bufferevent *bev, short what, void *unused)
         two_fail("the connection ended");
     if ((what & BEV_EVENT_CONNECTED) == 0)
         return;
-    if (args.workload == PEER_PINGPONG)
-        write_frames(bev, 1); /* says that it is there */
-    else
+    if (args.workload == PEER_ONEWAY)
         fill(bev, NULL);
+    else if (args.workload == PEER_OPENLOOP)
+        scheduled = bev;
+    else
+        write_frames(bev, 1); /* says that it is there */
+    if (args.workload == PEER_IDLE)
+        dial_more();
+}
+
+/* The receiver of connections that come and go. */
+static void on_end(struct bufferevent *bev, short what, void *unused)
+{
+    (void)unused;
+    if ((what & (BEV_EVENT_ERROR | BEV_EVENT_EOF)) != 0)
+        bufferevent_free(bev);
 }
 
 #if PEER_SECURE
@@ -158,6 +272,8 @@ static void prepare(int sender)
         SSL_CTX_use_PrivateKey(context, own.key) != 1 || SSL_CTX_use_certificate(context, own.cert) != 1 ||
         X509_STORE_add_cert(SSL_CTX_get_cert_store(context), own.cert) != 1)
         two_fail("SSL_CTX");
+    if (SSL_CTX_set_num_tickets(context, 0) != 1) /* nobody comes back */
+        two_fail("SSL_CTX_set_num_tickets");
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     contexts[sender] = context;
 }
@@ -193,21 +309,22 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     (void)listener, (void)from, (void)len, (void)unused;
     no_delay(fd);
     struct bufferevent *bev = new_bufferevent(fd, false);
-    bufferevent_setcb(bev, args.workload == PEER_PINGPONG ? ping : count, NULL, NULL, NULL);
+    bufferevent_setcb(bev, reading[args.workload].receives, NULL, args.workload == PEER_CONNECT ? on_end : NULL, NULL);
     if (bufferevent_enable(bev, EV_READ | EV_WRITE) != 0)
         two_fail("bufferevent_enable");
 }
 
-static void dial(const struct sockaddr_in *to)
+static void dial(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof *to) != 0 || evutil_make_socket_nonblocking(fd) != 0)
+    if (fd < 0 || connect(fd, (struct sockaddr *)&receiver, sizeof receiver) != 0 ||
+        evutil_make_socket_nonblocking(fd) != 0)
         two_fail("connect");
     no_delay(fd);
     struct bufferevent *bev = new_bufferevent(fd, true);
-    bool echoes = args.workload == PEER_PINGPONG;
-    bufferevent_setcb(bev, echoes ? echo : NULL, echoes ? NULL : fill, on_event, NULL);
-    if (!echoes)
+    bool fills = args.workload == PEER_ONEWAY;
+    bufferevent_setcb(bev, reading[args.workload].sends, fills ? fill : NULL, on_event, NULL);
+    if (fills)
         bufferevent_setwatermark(bev, EV_WRITE, LOW_BYTES, 0);
     if (bufferevent_enable(bev, EV_READ | EV_WRITE) != 0)
         two_fail("bufferevent_enable");
@@ -220,11 +337,17 @@ static void dial(const struct sockaddr_in *to)
 static void send_side(void)
 {
     char address[128];
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     two_hear(address);
-    to.sin_port = htons((uint16_t)strtoul(address, NULL, 10));
-    for (unsigned i = 0; i < args.connections; i++)
-        dial(&to);
+    receiver = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    receiver.sin_port = htons((uint16_t)strtoul(address, NULL, 10));
+    goal = args.workload == PEER_IDLE ? few : args.connections;
+    for (unsigned i = 0; i < (args.workload == PEER_IDLE ? IN_THE_MAKING : goal); i++)
+        dial_more();
+    while (args.workload == PEER_OPENLOOP && scheduled == NULL)
+        if (event_base_loop(base, EVLOOP_ONCE) != 0)
+            two_fail("event_base_loop");
+    if (scheduled != NULL)
+        send_by_schedule(scheduled);
     event_base_dispatch(base);
 }
 
@@ -240,17 +363,32 @@ static void receive_side(void)
     (void)snprintf(address, sizeof address, "%u", (unsigned)ntohs(at.sin_port));
     two_tell(address);
     event_base_dispatch(base);
-    if (args.workload == PEER_PINGPONG)
-        peer_latencies_print(&latencies, false);
-    peer_meter_print(&meter);
+    if (args.workload == PEER_PINGPONG || args.workload == PEER_OPENLOOP)
+        peer_latencies_print(&latencies, args.workload == PEER_OPENLOOP);
+    if (args.workload != PEER_IDLE)
+        peer_meter_print(&meter);
     (void)fflush(stdout);
     two_end();
     _Exit(0);
 }
 
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
+}
+
 int main(int argc, char **argv)
 {
-    args = peer_parse(argc, argv, "oneway pingpong");
+    args = peer_parse(argc, argv, "oneway pingpong openloop connect idle");
+    if (args.size == 0)
+        args.size = 1;
+    few = (args.connections + 8) / 9;
+    allow_descriptors();
     payload = peer_payload(args.size);
     meter.seconds = args.seconds;
 #if PEER_SECURE

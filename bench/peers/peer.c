@@ -14,6 +14,7 @@
 
 #define SIZE_MOST (8u << 20)
 #define CONNECTIONS_MOST 1000
+#define IDLE_MOST 100000
 #define RATE_MOST 1e6
 #define LOOK_EVERY 64u /* messages: 1 ms at 64 k/s */
 
@@ -30,6 +31,7 @@ static const struct {
     [PEER_PINGPONG] = {"pingpong", "pingpong SIZE SECONDS", 2, 2},
     [PEER_OPENLOOP] = {"openloop", "openloop SIZE RATE SECONDS", 3, 3},
     [PEER_CONNECT] = {"connect", "connect INFLIGHT SECONDS", 2, 2},
+    [PEER_IDLE] = {"idle", "idle CONNECTIONS", 1, 1},
 };
 #define WORKLOADS (sizeof workloads / sizeof workloads[0])
 
@@ -59,6 +61,10 @@ peer_args peer_parse(int argc, char **argv, const char *names)
         argc - 2 > workloads[w].most)
         usage(argv[0], names);
     peer_args args = {.workload = (peer_workload)w, .connections = 1};
+    if (args.workload == PEER_IDLE) {
+        args.connections = (unsigned)two_number(argv[2], "CONNECTIONS", IDLE_MOST);
+        return args;
+    }
     if (args.workload == PEER_CONNECT)
         args.connections = (unsigned)two_number(argv[2], "INFLIGHT", CONNECTIONS_MOST);
     else

@@ -11,14 +11,14 @@
 
 #include "two.h"
 
-typedef enum peer_workload { PEER_ONEWAY, PEER_PINGPONG, PEER_OPENLOOP, PEER_CONNECT } peer_workload;
+typedef enum peer_workload { PEER_ONEWAY, PEER_PINGPONG, PEER_OPENLOOP, PEER_CONNECT, PEER_IDLE } peer_workload;
 
 typedef struct peer_args {
     peer_workload workload;
     size_t size;          /* of a message, in bytes */
     double seconds;       /* that count */
     double rate;          /* openloop: messages per second */
-    unsigned connections; /* oneway: in parallel. connect: in the making at a time */
+    unsigned connections; /* oneway: in parallel. connect: in the making at a time. idle: that rest */
 } peer_args;
 
 /* Reads the command line. `workloads` are the names that this peer knows, with blanks between; anything else is

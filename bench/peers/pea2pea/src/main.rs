@@ -16,7 +16,8 @@ use node::Security;
 
 const USAGE: &str = "usage: pea2pea-bench plain|snow|snow-ring WORKLOAD ARGUMENTS...
   oneway SIZE SECONDS [CONNECTIONS]    pingpong SIZE SECONDS     openloop SIZE RATE SECONDS
-  connect INFLIGHT SECONDS             idle CONNECTIONS          broadcast SIZE PEERS SECONDS";
+  connect INFLIGHT SECONDS             idle CONNECTIONS          broadcast SIZE PEERS SECONDS
+  brigade NODES";
 
 /// A number of the command line, above 0.
 fn number(args: &[String], at: usize) -> Result<f64> {
@@ -34,7 +35,7 @@ fn run(args: &[String]) -> Result<()> {
         _ => bail!(USAGE),
     };
     let workload = args.get(1).context(USAGE)?.as_str();
-    let has_size = !matches!(workload, "connect" | "idle");
+    let has_size = !matches!(workload, "connect" | "idle" | "brigade");
     let first = number(args, 2)? as usize;
     ensure!(
         !has_size || security == Security::Plain || first <= NOISE_MESSAGE_MAX - NOISE_TAG,
@@ -42,7 +43,7 @@ fn run(args: &[String]) -> Result<()> {
         NOISE_MESSAGE_MAX - NOISE_TAG
     );
     ensure!(workload != "openloop" || first >= 8, "a message has to have room for a time of 8 bytes");
-    let sender = two::start()?;
+    let sender = if workload == "brigade" { None } else { two::start()? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match workload {
@@ -55,6 +56,7 @@ fn run(args: &[String]) -> Result<()> {
             "connect" => work::connect(sender, security, first, number(args, 3)?).await,
             "idle" => work::idle(sender, security, first).await,
             "broadcast" => work::broadcast(sender, security, first, number(args, 3)? as usize, number(args, 4)?).await,
+            "brigade" => work::brigade(security, first).await,
             _ => bail!(USAGE),
         }
     })

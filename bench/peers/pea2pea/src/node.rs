@@ -43,6 +43,8 @@ pub enum Then {
     Count,
     Answer,
     Tell(UnboundedSender<Seen>),
+    /// On to that neighbour.
+    Pass(SocketAddr),
 }
 
 #[derive(Clone)]
@@ -54,7 +56,7 @@ pub struct Peer {
     /// The messages that arrived.
     count: Arc<AtomicU64>,
     payload: Bytes,
-    then: Then,
+    pub then: Then,
 }
 
 fn builder(security: Security) -> snow::Builder<'static> {
@@ -189,6 +191,9 @@ impl Reading for Peer {
             }
             Then::Tell(to) => {
                 let _ = to.send(message);
+            }
+            Then::Pass(to) => {
+                self.unicast_fast(*to, self.payload()).expect("the neighbour is there");
             }
         }
     }

@@ -244,3 +244,25 @@ pub async fn idle(sender: Option<Sender>, security: Security, connections: usize
     println!("{:.2}", (kib[1] - kib[0]) / (connections - few) as f64);
     Ok(())
 }
+
+/// A chain of nodes in this one process; a bucket goes from the first to the last. Each dials the next, so that the last
+/// begins.
+pub async fn brigade(security: Security, nodes: usize) -> Result<()> {
+    let (tell, mut told) = unbounded_channel();
+    let last = Peer::new(security, 1, true, Then::Tell(tell)).await?;
+    let mut next = last.listen().await?;
+    let mut chain = vec![last];
+    while chain.len() < nodes {
+        let peer = Peer::new(security, 1, true, Then::Pass(next)).await?;
+        peer.node().connect(next).await?;
+        chain.push(peer);
+        next = chain[chain.len() - 1].listen().await?;
+    }
+    let first = chain.last().context("at least two nodes")?;
+    let Then::Pass(neighbour) = first.then else { bail!("at least two nodes") };
+    let begun = two::now();
+    first.unicast_fast(neighbour, first.payload())?;
+    told.recv().await.context("the bucket is lost")?;
+    println!("bucket {:.6}", two::now() - begun);
+    Ok(())
+}

@@ -37,7 +37,7 @@ RATIOS = [
     ("busy-beside", "noise", 256, 9000, "alone", "<=", 1.1),
 ]
 # KiB of the listener for a connection that rests.
-RESTING = {"plain": 0.75, "noise": 1, "tls": 40}
+RESTING = {"plain": 0.75, "noise": 1, "tls": 2, "tls-mbedtls": 40}
 
 
 def find(rows, name, transport, size, connections):

@@ -88,7 +88,7 @@ void ours_prepare(ours *o, int argc, char **argv, int least, int most, const cha
     count_begin();
     *o = (ours){.transport = argv[1]};
 #ifdef OURS_TLS
-    if (strcmp(o->transport, "tls") == 0)
+    if (strncmp(o->transport, "tls", 3) == 0)
         for (int i = 0; i < 2; i++)
             certificate_make(&certificates[i]);
 #endif
@@ -127,7 +127,7 @@ static pea_err add_tls(const ours *o, pea_chain *chain, pea_error *why)
     pea_identity *me;
     pea_err err = pea_identity_parse_certificate(&me, cert, key, NULL, NULL, why);
     if (err == PEA_OK) {
-        err = pea_chain_tls(chain, PEA_TLS(.identity = me), why);
+        err = pea_chain_tls(chain, PEA_TLS(.identity = me, .own_records = strcmp(o->transport, "tls") == 0), why);
         pea_identity_unref(me);
     }
     return err;
@@ -170,7 +170,7 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
     ours_must(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), &why), &why);
     if (strncmp(o->transport, "noise", 5) == 0)
         ours_must(add_noise(o, chain, &why), &why);
-    else if (strcmp(o->transport, "tls") == 0)
+    else if (strncmp(o->transport, "tls", 3) == 0)
         ours_must(add_tls(o, chain, &why), &why);
     else
         ours_must(pea_chain_plain(chain), NULL);

@@ -20,6 +20,7 @@ LIMITS_OF = {
     "noise-sodium": ["chachapoly-sodium"],
     "noise-aes": ["aes-sodium", "aes-libcrypto"],
     "tls": ["aes-sodium", "aes-libcrypto"],
+    "tls-mbedtls": ["aes-sodium", "aes-libcrypto"],
 }
 RAWS = sorted({raw for raws in LIMITS_OF.values() for raw in raws})
 ALL_DO = ["oneway", "pingpong"]

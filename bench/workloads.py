@@ -5,7 +5,7 @@ import itertools
 from rows import PEERS_OF
 
 SIZES = (16, 256, 4096, 32768, 1 << 20)
-FAMILIES = (["plain"], ["noise", "noise-sodium", "noise-aes"], ["tls"])
+FAMILIES = (["plain"], ["noise", "noise-sodium", "noise-aes"], ["tls", "tls-mbedtls"])
 PATIENT = 300  # seconds: thousands of connections of a slow peer
 
 

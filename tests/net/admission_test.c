@@ -408,7 +408,7 @@ static void ranges_of_ipv6(void **state)
     assert_int_equal(pea__ranges_widest(n->b.node, &a), pea__ranges_widest(n->b.node, &b));
     assert_int_equal(pea__ranges_pending(n->b.node, pea__ranges_widest(n->b.node, &b)), 32);
     assert_int_equal(pea__ranges_pending(n->b.node, pea__ranges_widest(n->b.node, &c)), 2);
-    pea__admission_ready(n->b.node, &in[0]);
+    pea__admission_ready(n->b.node, n->chain, &in[0]);
     assert_int_equal(pea__ranges_pending(n->b.node, pea__ranges_widest(n->b.node, &b)), 31);
     assert_true(pea__ranges_known(n->b.node, &in[7], pea__now_ms())); /* of the same /56 */
     assert_false(pea__ranges_known(n->b.node, &in[31], pea__now_ms()));

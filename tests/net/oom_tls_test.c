@@ -20,9 +20,12 @@ static void cast(scene *s)
     certify(&s->stranger, "self_c");
 }
 
+static bool own_records;
+
 static void chain(actor *who)
 {
-    check_ok(pea_chain_tls(who->chain, PEA_TLS(.identity = who->identity, .trust = who->trust), NULL));
+    pea_tls_opts *opts = PEA_TLS(.identity = who->identity, .trust = who->trust, .own_records = own_records);
+    check_ok(pea_chain_tls(who->chain, opts, NULL));
 }
 
 static void on_one_thread(void **state)
@@ -43,9 +46,17 @@ static void on_worker_threads(void **state)
     scene_close(&s);
 }
 
+static void with_own_records(void **state)
+{
+    own_records = true;
+    on_one_thread(state);
+    own_records = false;
+}
+
 int main(void)
 {
     faults_install();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_one_thread), cmocka_unit_test(on_worker_threads)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_one_thread), cmocka_unit_test(on_worker_threads),
+                                       cmocka_unit_test(with_own_records)};
     return cmocka_run_group_tests_name("oom_tls", tests, NULL, NULL);
 }

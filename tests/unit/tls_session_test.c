@@ -5,6 +5,7 @@
 #include "tls_scene.h"
 
 #include <assert.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -234,7 +235,8 @@ static void protocols(void **state)
             len = sizeof text;
             check_ok(e.t[side].ops->query(e.t[side].self, PEA_QUERY_CIPHER, (pea_span){NULL, 0}, text, &len));
             text[len] = '\0';
-            assert_non_null(strstr(text, "GCM"));
+            bool gcm = own_records[PEA_RESPONDER] && crypto_aead_aes256gcm_is_available() != 0;
+            assert_non_null(strstr(text, gcm ? "GCM" : "CHACHA20"));
         }
         close_ends(&e);
     }
@@ -376,8 +378,17 @@ static void what_was_changed_is_found_and_said(void **state)
 static void a_key_wears_out(void **state)
 {
     (void)state;
+    static const int gcm[] = {
+#if PEA__TLS13
+        MBEDTLS_TLS1_3_AES_256_GCM_SHA384,
+#endif
+        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        0
+    };
     ends e;
+    ciphersuites = gcm;
     open_pair(&e);
+    ciphersuites = NULL;
     if (own_records[0]) { /* tls_own_record_test.c */
         close_ends(&e);
         return;

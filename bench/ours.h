@@ -10,8 +10,8 @@
 #define OURS_TRANSPORTS "plain|plain-stream|noise|noise-sodium|noise-aes|tls|tls-mbedtls"
 
 /* plain: native mode without a transform; plain-stream: the codec alone on TCP; noise: PEA_NOISE_DEFAULT, by the
- * libraries that this build has; noise-sodium: the same by libsodium alone; noise-aes: the same with AESGCM; tls, with records of
- * our own; tls-mbedtls: with mbedTLS's. */
+ * libraries that this build has; noise-sodium: the same by libsodium alone; noise-aes: the same with AESGCM; tls, with
+ * records of our own; tls-mbedtls: with mbedTLS's. */
 typedef struct ours {
     const char *transport;
     bool sender;

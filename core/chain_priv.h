@@ -26,7 +26,8 @@ struct pea_chain {
     uint32_t application_lowest, application_highest;
     uint64_t capabilities;
     pea_peer self; /* whom our identity proves; PEA_PEER_NONE: nobody */
-    /* Bytes that its stages hold for each connection, beside PEA__CONN_COST and our buffers: until it is READY, and then. */
+    /* Bytes that its stages hold for each connection, beside PEA__CONN_COST and our buffers: until it is READY, and
+     * then. */
     size_t handshake_cost, cost;
     const char *notice; /* what a log should say once of something in it; static. NULL: nothing */
     size_t n_stages;

@@ -62,8 +62,8 @@ typedef struct pea_tls_opts {
      * Default: both do. */
     bool server_only;
     /* Once mbedTLS's handshake is over its keys are taken over and it is freed: records are sealed and opened by the
-     * library's own AEADs, as Noise's are. Several times as fast, and 2 KiB instead of 40 for an idle connection; bytes on
-     * the wire are TLS's either way. Off by default, since mbedTLS's code for it is older than ours. */
+     * library's own AEADs, as Noise's are. Several times as fast, and 2 KiB instead of 40 for an idle connection; bytes
+     * on the wire are TLS's either way. Off by default, since mbedTLS's code for it is older than ours. */
     bool own_records;
 } pea_tls_opts;
 

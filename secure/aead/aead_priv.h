@@ -27,8 +27,8 @@ PEA_MUST_CHECK pea_err pea__aead_expand(pea__aead_expanded **expanded, pea__aead
                                         const uint8_t k[PEA__AEAD_KEY_BYTES]);
 void pea__aead_expanded_free(pea__aead_expanded *expanded); /* wipes; NULL is allowed */
 
-/* Of connections' records those of so much plaintext and more are libcrypto's, where it is there: below, a context costs
- * more than it saves (docs/performance.md). */
+/* Of connections' records those of so much plaintext and more are libcrypto's, where it is there: below, a context
+ * costs more than it saves (docs/performance.md). */
 #define PEA__LIBCRYPTO_FROM 2048u
 
 /* Writes len + 16 bytes at `out`, which may be `plain` itself. `expanded` may be NULL. `record`: of a connection that
@@ -46,8 +46,8 @@ PEA_MUST_CHECK pea_err pea__aead_open(pea__aead_id aead, const uint8_t k[PEA__AE
 
 /* ---- What the other libraries can do; called by aead.c and tests only ---- */
 
-/* All three by libcrypto; the first call readies it. Without PEAPOD_LIBCRYPTO none is available. PEA_OK | PEA_E_CRYPTO |
- * PEA_E_UNSUPPORTED: it has none, or no memory; `out` is as it was, and another library can be asked */
+/* All three by libcrypto; the first call readies it. Without PEAPOD_LIBCRYPTO none is available. PEA_OK | PEA_E_CRYPTO
+ * | PEA_E_UNSUPPORTED: it has none, or no memory; `out` is as it was, and another library can be asked */
 bool pea__libcrypto_available(pea__aead_id aead);
 PEA_MUST_CHECK pea_err pea__libcrypto_encrypt(pea__aead_id aead, const uint8_t k[PEA__AEAD_KEY_BYTES],
                                               const uint8_t nonce[PEA__AEAD_NONCE_BYTES], pea_span ad,

@@ -42,8 +42,8 @@ static const int chachapoly_first[] = {
     0,
 };
 
-/* AES has instructions of its own on most CPUs. Ours makes the most of them; mbedTLS's, which has a cipher for each block,
- * is slower than its ChaCha20-Poly1305, by a third in 2.28 and a fifth in 3.6 (docs/tls.md). */
+/* AES has instructions of its own on most CPUs. Ours makes the most of them; mbedTLS's, which has a cipher for each
+ * block, is slower than its ChaCha20-Poly1305, by a third in 2.28 and a fifth in 3.6 (docs/tls.md). */
 static const int *ciphersuites(const pea__tls *tls)
 {
     return tls->own_records && crypto_aead_aes256gcm_is_available() != 0 ? gcm_first : chachapoly_first;

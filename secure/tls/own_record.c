@@ -297,7 +297,8 @@ static pea_err open_record(pea__tls_own *o, const uint8_t *header, const uint8_t
     return err;
 }
 
-/* In TLS 1.3 the true type stands behind the content, and behind it as many zeros as the peer likes. 0: there is none. */
+/* In TLS 1.3 the true type stands behind the content, and behind it as many zeros as the peer likes. 0: there is none.
+ */
 static uint8_t true_type(const uint8_t *content, size_t *len)
 {
     while (*len > 0 && content[*len - 1] == 0)

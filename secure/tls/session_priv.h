@@ -133,8 +133,8 @@ typedef struct pea__tls_keys {
 /* Notes cipher and hash of the suite of this name. PEA_OK | PEA_E_UNSUPPORTED */
 PEA_MUST_CHECK pea_err pea__tls_suite(pea__tls_secrets *secrets, const char *name);
 
-/* The keys of the first records behind the handshake: the client's, the server's. PEA_OK | PEA_E_UNSUPPORTED: mbedTLS has
- * no memory */
+/* The keys of the first records behind the handshake: the client's, the server's. PEA_OK | PEA_E_UNSUPPORTED: mbedTLS
+ * has no memory */
 PEA_MUST_CHECK pea_err pea__tls_first_keys(const pea__tls_secrets *secrets, pea__tls_keys keys[2]);
 
 /* TLS 1.3: the next key. PEA_OK | PEA_E_UNSUPPORTED */

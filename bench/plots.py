@@ -83,9 +83,10 @@ def draw(name, title, x_label, y_label, lines, x_tics, log="xy"):
         script.append(f"$line{number} << END")
         script += [f"{x} {y} {low} {high}" for x, (y, low, high) in sorted(line.points.items())]
         script.append("END")
-        plots.append(f"$line{number} using 1:2 with linespoints {style} title {quoted(line.title)} noenhanced")
         if any(low != high for _, low, high in line.points.values()):
-            plots.append(f"$line{number} using 1:2:3:4 with yerrorbars {style} ps 0 notitle")
+            colour = style.split(" lw ")[0]
+            plots.append(f"$line{number} using 1:2:3:4 with yerrorbars {colour} lw 1 pt 0 notitle")
+        plots.append(f"$line{number} using 1:2 with linespoints {style} title {quoted(line.title)} noenhanced")
     script.append("plot " + ", ".join(plots))
     done = subprocess.run(["gnuplot"], input="\n".join(script), capture_output=True, text=True, timeout=60)
     if done.returncode != 0:

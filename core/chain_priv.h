@@ -15,6 +15,14 @@ typedef struct pea__chain_stage {
     void (*release)(void *config);
 } pea__chain_stage;
 
+/* What a stage wants of a connection before it begins, for one of the sides: sentences for whoever configured it
+ * otherwise, static. NULL: it does not. */
+typedef struct pea__chain_terms {
+    const char *unable;    /* this side cannot be played */
+    const char *expects;   /* it must be told whom to expect */
+    const char *anonymous; /* it proves nobody to this side */
+} pea__chain_terms;
+
 struct pea_chain {
     atomic_uint refs;
     atomic_bool frozen; /* in use: what connections rely on must not change any more */
@@ -28,6 +36,8 @@ struct pea_chain {
     pea_peer self;      /* whom our identity proves; PEA_PEER_NONE: nobody */
     size_t cost;        /* bytes that its stages hold for each connection, beside PEA__CONN_COST and our buffers */
     const char *notice; /* what a log should say once of something in it; static. NULL: nothing */
+    pea__chain_terms terms[2]; /* by side */
+    uint8_t n_anonymous[2];    /* how many stages prove nobody to that side */
     size_t n_stages;
     pea__chain_stage stages[PEA_STAGES_MAX];
 };
@@ -37,6 +47,14 @@ struct pea_chain {
 PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
+
+/* For whoever adds a stage: its terms for one side. */
+void pea__chain_terms_add(pea_chain *chain, pea_side side, const pea__chain_terms *terms);
+
+/* Whether this side of it can be played under this policy (NULL: none), with this peer expected (NULL: anybody).
+ * PEA_OK | PEA_E_INVALID with a sentence */
+PEA_MUST_CHECK pea_err pea__chain_suits(const pea_chain *chain, pea_side side, const pea_policy *policy,
+                                        const pea_peer *expect, pea_error *why);
 
 /* Whether two nodes can say which of them decides. PEA_OK | PEA_E_INVALID */
 PEA_MUST_CHECK pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why);

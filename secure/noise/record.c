@@ -18,6 +18,7 @@ typedef struct record {
     pea__protocol protocol;
     bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
     bool native, preserving;
+    bool mute, deaf;                      /* one-way patterns: it only receives, or only sends */
     uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
     uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
 } record;
@@ -58,6 +59,8 @@ static pea_err record_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t m
     record *r = self;
     size_t appended = 0;
     (void)reply;
+    if (r->deaf)
+        return PEA_E_STATE;
     while (wire->len >= PEA__RECORD_HEADER_BYTES) {
         size_t len = read_u16(wire->data);
         if (len < PEA_NOISE_TAG_BYTES)
@@ -130,6 +133,8 @@ static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf 
 {
     record *r = self;
     size_t total = 0;
+    if (r->mute)
+        return PEA_E_STATE;
     for (size_t i = 0; i < n; i++) {
         if (spans[i].len > SIZE_MAX / 4 - total)
             return PEA_E_TOO_BIG;
@@ -237,7 +242,9 @@ pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs
     r->native = opts->native;
     r->preserving = opts->preserving;
     memcpy(r->hash, hs->ss.h, sizeof r->hash);
-    bool initiator = hs->side == PEA_INITIATOR;
+    bool initiator = hs->side == PEA_INITIATOR, one_way = pea__protocol_one_way(&hs->protocol);
+    r->mute = one_way && !initiator;
+    r->deaf = one_way && initiator;
     pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, r->exporter);
     pea_err err = pea__cipher_expand(&r->send);
     if (err == PEA_OK)

@@ -75,6 +75,9 @@ void pea__hmac(pea__hash_id hash, pea_span key, const pea_span *parts, size_t n,
 void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX],
                uint8_t out2[PEA_NOISE_HASH_MAX], uint8_t *out3);
 
+/* HKDF-Expand of RFC 5869: `prk` has the hash's length. PEA_OK | PEA_E_TOO_BIG: more than 255 hashes */
+PEA_MUST_CHECK pea_err pea__hkdf_expand(pea__hash_id hash, const uint8_t *prk, pea_span info, uint8_t *out, size_t len);
+
 /* ---- Patterns and names (sections 7 to 9) ---- */
 
 typedef enum pea__token { PEA__NO_TOKEN = 0, PEA__E, PEA__S, PEA__EE, PEA__ES, PEA__SE, PEA__SS, PEA__PSK } pea__token;

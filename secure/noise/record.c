@@ -10,8 +10,6 @@
 _Static_assert(PEA__RECORD_PLAIN == 61422, "what docs/wire.md says");
 _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 
-#define EXPORT_BLOCKS_MAX 255u /* RFC 5869: the block number is one byte */
-
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
@@ -172,28 +170,6 @@ static pea_err copy_out(const void *data, size_t data_len, void *out, size_t *le
     return PEA_OK;
 }
 
-/* HKDF-Expand of RFC 5869 with HMAC over the suite's hash: the exporter secret is the pseudorandom key, `info` is what
- * the caller says. */
-static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_t len)
-{
-    size_t hash_len = pea__hash_len(r->protocol.hash);
-    if (len > EXPORT_BLOCKS_MAX * hash_len)
-        return PEA_E_TOO_BIG;
-    uint8_t block[PEA_NOISE_HASH_MAX];
-    size_t block_len = 0; /* the first block has none before it */
-    uint8_t number = 1;
-    for (size_t done = 0; done < len; number++) {
-        const pea_span parts[] = {{block, block_len}, info, {&number, 1}};
-        pea__hmac(r->protocol.hash, (pea_span){r->exporter, hash_len}, parts, 3, block);
-        block_len = hash_len;
-        size_t part = len - done < hash_len ? len - done : hash_len;
-        memcpy(out + done, block, part);
-        done += part;
-    }
-    sodium_memzero(block, sizeof block);
-    return PEA_OK;
-}
-
 static pea_err record_query(void *self, pea_query what, pea_span in, void *out, size_t *len)
 {
     const record *r = self;
@@ -201,7 +177,7 @@ static pea_err record_query(void *self, pea_query what, pea_span in, void *out, 
     case PEA_QUERY_BINDING:
         return copy_out(r->hash, pea__hash_len(r->protocol.hash), out, len);
     case PEA_QUERY_EXPORT:
-        return export_secret(r, in, out, *len);
+        return pea__hkdf_expand(r->protocol.hash, r->exporter, in, out, *len);
     case PEA_QUERY_CIPHER: {
         char name[PEA__PROTOCOL_NAME_BYTES];
         size_t name_len = pea__protocol_name(&r->protocol, name);

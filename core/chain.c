@@ -6,6 +6,7 @@
 
 #include "buf_priv.h"
 #include "err_priv.h"
+#include "policy_priv.h"
 #include "utf8_priv.h"
 
 static pea_err check_options(const pea_chain_opts *o, pea_error *why)
@@ -116,6 +117,31 @@ pea_err pea__chain_can_decide(const pea_chain *chain, pea_error *why)
     return pea__error(
         why, PEA_E_INVALID,
         "one_per_peer needs to know who we are on this chain: give it an identity, or see pea_chain_self()");
+}
+
+void pea__chain_terms_add(pea_chain *chain, pea_side side, const pea__chain_terms *terms)
+{
+    pea__chain_terms *t = &chain->terms[side];
+    t->unable = t->unable != NULL ? t->unable : terms->unable;
+    t->expects = t->expects != NULL ? t->expects : terms->expects;
+    t->anonymous = t->anonymous != NULL ? t->anonymous : terms->anonymous;
+    if (terms->anonymous != NULL)
+        chain->n_anonymous[side]++;
+}
+
+pea_err pea__chain_suits(const pea_chain *chain, pea_side side, const pea_policy *policy, const pea_peer *expect,
+                         pea_error *why)
+{
+    const pea__chain_terms *t = &chain->terms[side];
+    bool anonymous = t->anonymous != NULL && chain->n_anonymous[side] == chain->n_stages; /* another may prove him */
+    bool anybody = policy != NULL ? pea__policy_takes_anybody(policy) : chain->plain;
+    if (t->unable != NULL)
+        return pea__error(why, PEA_E_INVALID, t->unable);
+    if (t->expects != NULL && expect == NULL)
+        return pea__error(why, PEA_E_INVALID, t->expects);
+    if (anonymous && (expect != NULL || !anybody))
+        return pea__error(why, PEA_E_INVALID, t->anonymous);
+    return PEA_OK;
 }
 
 void pea__chain_cost(pea_chain *chain, size_t in_handshake, size_t after)

@@ -334,7 +334,7 @@ pea_err pea__opening_begin(pea_pipe *p)
         return pea__verdict_fail(p);
     if (pea__verdict_due(p) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
-    pea_err err = p->side == PEA_INITIATOR ? hello_say(p) : PEA_OK;
+    pea_err err = p->side == PEA_INITIATOR || p->proves_next ? hello_say(p) : PEA_OK;
     return err == PEA_OK ? PEA_AGAIN : pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
 }
 
@@ -407,7 +407,7 @@ static pea_err opening_finish(pea_pipe *p, pea_event *event)
 pea_err pea__opening_run(pea_pipe *p, pea_event *event)
 {
     pea_err err = PEA_OK;
-    if (p->side == PEA_INITIATOR && (p->said & PEA__ACCEPT) == 0 && gate_passed(p))
+    if (p->side == PEA_INITIATOR && (p->said & PEA__ACCEPT) == 0 && !pea__verdict_pledged(p) && gate_passed(p))
         err = accept_say(p);
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);

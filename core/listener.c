@@ -215,6 +215,8 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
         err = pea__chain_use(o.chain, why);
     if (err == PEA_OK && o.chain != NULL && node->limits.one_per_peer)
         err = pea__chain_can_decide(o.chain, why);
+    if (err == PEA_OK)
+        err = pea__chain_suits(o.chain != NULL ? o.chain : node->chain, PEA_RESPONDER, node->policy, NULL, why);
     if (err == PEA_OK && o.codec != NULL && pea__chain_mode(o.chain != NULL ? o.chain : node->chain) == PEA_RECORDS)
         err = pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (err != PEA_OK)

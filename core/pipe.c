@@ -95,6 +95,8 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
         err = pea__chain_use(chain, why);
     if (err == PEA_OK)
         err = options_check(&o, chain, why);
+    if (err == PEA_OK)
+        err = pea__chain_suits(chain, o.side, o.policy, o.expect, why);
     if (err != PEA_OK)
         return err;
     size_t floors = chain->n_stages + 1;
@@ -404,9 +406,29 @@ static pea_err begin(pea_pipe *p)
     return PEA_AGAIN;
 }
 
+/* Whose first record is to prove him must have said it. What is in it comes after READY. */
+static pea_err hear_proof(pea_pipe *p)
+{
+    pea_buf *plain = pea__pipe_plain(p);
+    pea_err err = pea__pull(p);
+    if (err == PEA_MORE)
+        return pea__verdict_pledged(p) ? err : PEA_AGAIN;
+    if (err != PEA_AGAIN)
+        return pea__read_ended(p, err);
+    if (p->mode != PEA_RECORDS)
+        return err;
+    const pea_event message = {.data = plain->data, .len = plain->len};
+    if (pea__pipe_withhold(p, &message) != PEA_OK)
+        return pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    pea_buf_consume(plain, plain->len);
+    return err;
+}
+
 /* Foreign modes open without a word. */
 static pea_err open_foreign(pea_pipe *p, pea_event *event)
 {
+    if (pea__verdict_pledged(p))
+        return hear_proof(p);
     pea_err err = pea__verdict_settle(p);
     if (err != PEA_OK)
         return err;

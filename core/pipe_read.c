@@ -47,6 +47,8 @@ static pea_err unseal(pea_pipe *p, size_t i)
             err = sealed;
         if (err < 0 || err == PEA_EOF)
             f->ended = err;
+        else if (p->phase < PEA__OPEN && wire->len < wire_had && pea__verdict_pledged(p))
+            pea__verdict_redeem(p, i);
         if (f->rx.len > had || (err == PEA_AGAIN && f->transform.one_message_per_record))
             return PEA_AGAIN;
         if (err < 0 || err == PEA_EOF)

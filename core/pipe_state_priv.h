@@ -52,12 +52,15 @@ typedef struct pea__verdict {
     bool proving : 1; /* the stage says that its key is proven; the policy may have to agree yet */
     bool proven : 1, refused : 1, asked : 1; /* asked: the open or answered wait is about this peer */
     bool expired : 1;                        /* refused, and it was only the time */
-    char *words;                             /* the policy's: name, zero, role, zero; NULL: it says neither */
-    pea_peer *whole;                         /* for who asked for it, until the end; NULL: nobody did */
-    pea_peer *given;                         /* with name and role as the stage has it; NULL: it says neither */
-    pea_vouch *vouch;                        /* what stands behind its key, in one piece; NULL: nothing */
-    uint64_t generation;                     /* of the policy, when it was asked */
-    uint64_t wait;                           /* the wait in which it was asked */
+    bool pledged : 1;                        /* the first record of `pledge_floor` proves the key that was seen */
+    bool due : 1;                            /* it did: the policy is asked once more */
+    uint8_t pledge_floor;
+    char *words;         /* the policy's: name, zero, role, zero; NULL: it says neither */
+    pea_peer *whole;     /* for who asked for it, until the end; NULL: nobody did */
+    pea_peer *given;     /* with name and role as the stage has it; NULL: it says neither */
+    pea_vouch *vouch;    /* what stands behind its key, in one piece; NULL: nothing */
+    uint64_t generation; /* of the policy, when it was asked */
+    uint64_t wait;       /* the wait in which it was asked */
 } pea__verdict;
 
 /* The rest of a message that goes out from where it lies: the caller's, until the call returns, or a shared one's. */
@@ -120,6 +123,7 @@ struct pea_pipe {
     bool greets : 1;        /* native, and no stage negotiates by itself */
     bool last_words : 1;    /* a stage or transform failed and said so to the peer: an alert */
     bool judging : 1;       /* the policy's check() runs */
+    bool proves_next : 1;   /* our next record proves our key: HELLO does not wait */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
     uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
     uint32_t stage_seen;  /* bytes of its input that the stage has seen and left */
@@ -178,8 +182,10 @@ pea_ticket pea__wait_open(pea_pipe *p);
 bool pea__policy_waits(const pea_pipe *p);
 /* after the stages: PEA_OK | PEA_E_REFUSED: nobody was proven who had to be */
 pea_err pea__verdict_due(pea_pipe *p);
-pea_err pea__verdict_settle(pea_pipe *p); /* at READY: PEA_OK: go on, else what to return to next() */
-pea_err pea__verdict_keep(pea_pipe *p);   /* before messages, if judge_due: the same */
+bool pea__verdict_pledged(const pea_pipe *p);        /* what the peer says next is to prove its key */
+void pea__verdict_redeem(pea_pipe *p, size_t floor); /* a record of that floor was opened */
+pea_err pea__verdict_settle(pea_pipe *p);            /* at READY: PEA_OK: go on, else what to return to next() */
+pea_err pea__verdict_keep(pea_pipe *p);              /* before messages, if judge_due: the same */
 /* Ends the pipe whose peer was refused, with the code that the peer may hear. As pea__pipe_end() */
 pea_err pea__verdict_fail(pea_pipe *p);
 void pea__verdict_free(pea_pipe *p);

@@ -330,6 +330,7 @@ static pea_err about(pea__verdict *v, const pea_peer *peer)
     v->given = given;
     v->asked = false;
     v->proving = false;
+    v->pledged = false;
     return PEA_OK;
 }
 
@@ -354,12 +355,49 @@ pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sigh
     return err;
 }
 
+/* ---- Proof by the first record ---- */
+
+pea_err pea_stage_pledge(pea_stage_env *env, pea_side side)
+{
+    pea_pipe *p = env->pipe;
+    pea__verdict *v = p->verdict;
+    if (side == (pea_side)p->side) {
+        p->proves_next = true;
+        return PEA_OK;
+    }
+    if (v == NULL || v->refused || v->who.kind == PEA_PEER_NONE)
+        return PEA_E_STATE;
+    v->pledged = !v->proven;
+    v->pledge_floor = (uint8_t)(p->top + 1);
+    return PEA_OK;
+}
+
+bool pea__verdict_pledged(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->pledged;
+}
+
+void pea__verdict_redeem(pea_pipe *p, size_t floor)
+{
+    pea__verdict *v = p->verdict;
+    if (floor < v->pledge_floor)
+        return;
+    v->pledged = false;
+    v->proven = v->proving = v->due = true;
+}
+
 /* ---- At READY ---- */
+
+/* Whether this side may have a peer that proved nothing. */
+static bool takes_anybody(const pea_pipe *p)
+{
+    return p->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL && p->policy != NULL &&
+                                                     pea__policy_takes_anybody(p->policy)));
+}
 
 pea_err pea__verdict_due(pea_pipe *p)
 {
-    bool proven = p->verdict != NULL && p->verdict->proven;
-    if (proven || (p->chain->plain && p->expect == NULL))
+    if ((p->verdict != NULL && (p->verdict->proven || p->verdict->pledged)) || takes_anybody(p))
         return PEA_OK;
     return pea_stage_fail(&p->env, PEA_E_REFUSED,
                           p->expect != NULL ? "no stage proved that the peer is the expected one"
@@ -374,8 +412,9 @@ static pea_err verdict_confirm(pea_pipe *p)
         return PEA_OK; /* a plain chain: nobody was named */
     if (v->refused)
         return PEA_E_REFUSED;
-    if (p->policy == NULL || (!v->asked && pea__policy_generation(p->policy) == v->generation))
+    if (p->policy == NULL || (!v->asked && !v->due && pea__policy_generation(p->policy) == v->generation))
         return PEA_OK;
+    v->due = false;
     return policy_ask(p, v);
 }
 

@@ -13,6 +13,12 @@ struct pea_policy {
     atomic_uint refs;
 };
 
+/* Whether it lets in whoever comes, and asks for no proof. */
+static inline bool pea__policy_takes_anybody(const pea_policy *policy)
+{
+    return policy->ops->anybody != NULL && policy->ops->anybody(policy->self);
+}
+
 static inline uint64_t pea__policy_generation(const pea_policy *policy)
 {
     return policy->ops->generation != NULL ? policy->ops->generation(policy->self) : 0;

@@ -17,14 +17,16 @@
 typedef struct noise_config {
     pea_noise_opts opts; /* its pointers are ours: the fields below */
     char *protocol;
-    uint8_t *psk; /* guarded */
+    uint8_t *psk, *more_psks; /* guarded */
     uint8_t *prologue;
+    uint8_t remote_static[PEA_KEY_BYTES];
 } noise_config;
 
 typedef struct noise_stage {
     pea_noise *noise;
     unsigned message; /* the number of the last one read or written, from 1 */
-    bool native, judged;
+    pea_sight judged; /* by what the peer was judged; 0: it was not yet */
+    bool native;
 } noise_stage;
 
 static size_t read_u16(const uint8_t *p)
@@ -125,21 +127,46 @@ static pea_err write_message(noise_stage *s, pea_stage_env *env, pea_buf *out)
 
 /* ---- The peer ---- */
 
-/* Asks about the peer once its key is proven. An initiator gets here before it reveals its own.
+static pea_side other(pea_side side)
+{
+    return side == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR;
+}
+
+/* Asks about the peer as soon as its key is known, and again once it is proven. An initiator gets here before it
+ * reveals its own.
  * PEA_OK: go on | PEA_WAIT | PEA_E_REFUSED: nothing more may be said | < 0 */
 static pea_err judge(noise_stage *s, pea_stage_env *env)
 {
     pea_peer peer = {.kind = PEA_PEER_NOISE};
-    if (s->judged || pea_noise_remote_static(s->noise, peer.id) != PEA_OK)
+    if (s->message == 0 && pea_noise_turn(s->noise) == PEA_MORE)
+        return PEA_OK; /* it is known who should come, and nobody has spoken yet */
+    if (pea_noise_remote_static(s->noise, peer.id) != PEA_OK)
         return PEA_OK;
-    pea_err err = pea_stage_judge(env, &peer, PEA_PROVEN);
+    bool proven = pea_noise_proof_of(s->noise, other(pea_stage_side(env))) == PEA_NOISE_PROVEN;
+    pea_sight sight = proven ? PEA_PROVEN : PEA_SEEN;
+    if (s->judged >= sight)
+        return PEA_OK;
+    pea_err err = pea_stage_judge(env, &peer, sight);
     if (err == PEA_WAIT)
         return err; /* asked again when this stage runs again; the message was read already */
-    s->judged = true;
+    s->judged = sight;
     /* With the last message read, the refused peer can be told so, encrypted: the pipe knows the verdict. */
     if (err == PEA_E_REFUSED && pea_noise_turn(s->noise) == PEA_DONE)
         return PEA_OK;
     return err;
+}
+
+/* What no message has proven by the end is left to the first record. PEA_DONE | < 0 */
+static pea_err pledge(const noise_stage *s, pea_stage_env *env)
+{
+    for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
+        pea_err err = PEA_OK;
+        if (pea_noise_proof_of(s->noise, side) == PEA_NOISE_UNPROVEN)
+            err = pea_stage_pledge(env, side);
+        if (err != PEA_OK)
+            return err;
+    }
+    return PEA_DONE;
 }
 
 static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out)
@@ -150,12 +177,14 @@ static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *
         if (err != PEA_OK)
             return err;
         err = pea_noise_turn(s->noise);
+        if (err == PEA_DONE)
+            return pledge(s, env);
         if (err == PEA_MORE)
             err = read_message(s, env, in);
         else if (err == PEA_AGAIN && (err = write_message(s, env, out)) == PEA_OK && in->len > 0 &&
                  pea_noise_turn(s->noise) == PEA_MORE)
             return PEA_AGAIN; /* what is read next may fail: in silence, and not as the author of this message */
-        if (err != PEA_OK)    /* PEA_MORE, PEA_DONE, or an error */
+        if (err != PEA_OK)    /* PEA_MORE, or an error */
             return err;
     }
 }
@@ -174,6 +203,9 @@ static pea_err noise_start(const void *config, pea_stage_env *env, void **self)
         err = pea_stage_prologue(env, &prologue);
         opts.prologue = (pea_span){prologue.data, prologue.len};
     }
+    const pea_peer *expect = pea_stage_expect(env);
+    if (opts.remote_static == NULL && expect != NULL && expect->kind == PEA_PEER_NOISE)
+        opts.remote_static = expect->id;
     if (err == PEA_OK)
         err = pea_noise_new(&s->noise, pea_stage_side(env), &opts, NULL);
     pea_buf_free(&prologue);
@@ -215,6 +247,7 @@ static void config_release(void *config)
     noise_config *c = config;
     pea_identity_unref(c->opts.identity);
     pea__unguard(c->psk);
+    pea__unguard(c->more_psks);
     pea__free(c->prologue);
     pea__free(c->protocol);
     pea__free(c);
@@ -237,10 +270,19 @@ static pea_err config_copy(noise_config *c, const pea_noise_opts *o)
         return PEA_E_NOMEM;
     if (o->psk != NULL && (c->psk = pea__guard(o->psk, PEA_KEY_BYTES)) == NULL)
         return PEA_E_NOMEM;
+    size_t more = o->n_more_psks * PEA_KEY_BYTES;
+    if (more > 0 && (c->more_psks = pea__guard(o->more_psks, more)) == NULL)
+        return PEA_E_NOMEM;
     if (o->prologue.len > 0 && (c->prologue = copy_bytes(o->prologue.data, o->prologue.len)) == NULL)
         return PEA_E_NOMEM;
     c->opts.protocol = c->protocol;
     c->opts.psk = c->psk;
+    c->opts.more_psks = c->more_psks;
+    c->opts.n_more_psks = o->n_more_psks;
+    if (o->remote_static != NULL) {
+        memcpy(c->remote_static, o->remote_static, PEA_KEY_BYTES);
+        c->opts.remote_static = c->remote_static;
+    }
     c->opts.prologue = (pea_span){c->prologue, o->prologue.len};
     return PEA_OK;
 }
@@ -258,16 +300,54 @@ static pea_err check_mode(pea_mode mode, const pea_noise_opts *o, pea_error *why
     return PEA_OK;
 }
 
+/* What this side of a connection needs beside what `o` says. */
+static pea_err terms_of(pea__chain_terms *terms, pea_side side, const pea_noise_opts *o, pea_error *why)
+{
+    static const uint8_t some_key[PEA_KEY_BYTES] = {9}; /* the base point: a key as good as any, to try the rest by */
+    pea_noise_opts trial = *o;
+    pea_noise *noise = NULL;
+    *terms = (pea__chain_terms){NULL, NULL, NULL};
+    if (o->remote_static == NULL)
+        trial.remote_static = some_key;
+    pea_err err = pea_noise_new(&noise, side, &trial, why);
+    if (err != PEA_OK)
+        return err;
+    if (pea__noise_one_way(noise))
+        err = pea__error(why, PEA_E_INVALID,
+                         "a one-way Noise pattern makes no connection: it is for pea_noise_new(), without one");
+    else if (pea_noise_proof_of(noise, other(side)) == PEA_NOISE_NO_PROOF)
+        terms->anonymous = "this Noise pattern does not prove to this side who the peer is: it wants pea_trust_any() "
+                           "for a policy, and can expect nobody";
+    uint8_t key[PEA_KEY_BYTES];
+    if (o->remote_static == NULL && pea_noise_remote_static(noise, key) == PEA_OK)
+        terms->expects = "this Noise pattern must know the peer's static key beforehand: PEA_DIAL(.expect), or "
+                         "PEA_NOISE(.remote_static)";
+    pea_noise_free(noise);
+    return err;
+}
+
+/* The terms of both sides. One of them may be out of reach: who has no identity can yet dial by NK. */
+static pea_err terms_check(pea__chain_terms terms[2], const pea_noise_opts *o, pea_error *why)
+{
+    pea_err err = terms_of(&terms[PEA_INITIATOR], PEA_INITIATOR, o, why);
+    pea_err second = terms_of(&terms[PEA_RESPONDER], PEA_RESPONDER, o, err == PEA_OK ? NULL : why);
+    if ((err == PEA_OK) != (second == PEA_OK) && o->identity == NULL) {
+        terms[err == PEA_OK ? PEA_RESPONDER : PEA_INITIATOR].unable =
+            "this side of the Noise pattern needs an identity: see pea_identity_load()";
+        return PEA_OK;
+    }
+    return err != PEA_OK ? err : second;
+}
+
 pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error *why)
 {
     pea_noise_opts o = PEA_NOISE_INIT;
-    pea_noise *trial = NULL;
+    pea__chain_terms terms[2];
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK)
         err = check_mode(pea__chain_mode(chain), &o, why);
     if (err == PEA_OK)
-        err = pea_noise_new(&trial, PEA_INITIATOR, &o, why); /* says what is missing now, not at the first connection */
-    pea_noise_free(trial);
+        err = terms_check(terms, &o, why); /* says what is missing now, not at the first connection */
     if (err != PEA_OK)
         return err;
     noise_config *c = pea__alloc(sizeof *c);
@@ -284,6 +364,8 @@ pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error 
         config_release(c);
         return err;
     }
+    for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++)
+        pea__chain_terms_add(chain, side, &terms[side]);
     if (o.identity != NULL) {
         pea_peer self;
         pea_identity_peer(o.identity, &self);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "peapod/identity.h"
+#include "peapod/noise.h"
 #include "peapod/trust.h"
 
 /* Readies libsodium. Any thread, any number of times. PEA_OK | PEA_E_UNSUPPORTED: it finds no randomness */
@@ -30,6 +31,9 @@ bool pea__x25519_canonical(const uint8_t public_key[PEA_KEY_BYTES]);
 
 /* Whether a key may be somebody's static key. PEA_OK | PEA_E_INVALID with a sentence: not canonical, or of low order */
 PEA_MUST_CHECK pea_err pea__x25519_check(const uint8_t public_key[PEA_KEY_BYTES], pea_error *why);
+
+/* Whether the pattern only ever carries records from the initiator to the responder. */
+bool pea__noise_one_way(const pea_noise *noise);
 
 /* ---- Guarded memory: long-term keys only, it costs pages ---- */
 

@@ -258,6 +258,15 @@ static void trust_destroy(void *self)
     pea__free(t);
 }
 
+static bool trust_anybody(void *self)
+{
+    pea_trust *t = self;
+    (void)pthread_mutex_lock(&t->lock);
+    bool any = t->any;
+    (void)pthread_mutex_unlock(&t->lock);
+    return any;
+}
+
 static const pea_policy_ops trust_ops = {
     .version = PEA_POLICY_VERSION,
     .name = "trust",
@@ -266,6 +275,7 @@ static const pea_policy_ops trust_ops = {
     .tick = pea__trust_tick,
     .watch = trust_watch,
     .destroy = trust_destroy,
+    .anybody = trust_anybody,
 };
 
 /* ---- Rules ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The Noise protocol framework, revision 34, as code without I/O: usable without any node. Patterns XX and XXpsk3
- * over 25519 with ChaChaPoly or AESGCM and SHA256, SHA512, BLAKE2b or BLAKE2s. The stage that speaks it on
- * connections is pea_chain_noise() in chain.h. */
+/* The Noise protocol framework, revision 34, as code without I/O: usable without any node. All of its patterns, with
+ * psk0 to psk4, over 25519 with ChaChaPoly or AESGCM and SHA256, SHA512, BLAKE2b or BLAKE2s (docs/noise.md has them in
+ * a table). The stage that speaks it on connections is pea_chain_noise() in chain.h. */
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
@@ -19,20 +19,28 @@ extern "C" {
 #define PEA_NOISE_HANDSHAKE_MAX 16384u
 #define PEA_NOISE_TAG_BYTES 16u
 #define PEA_NOISE_HASH_MAX 64u
+#define PEA_NOISE_PSKS_MAX 4u /* that the first message is tried with: each costs as much as a first message */
 
 typedef struct pea_noise_opts {
     size_t size;            /* set by PEA_NOISE */
     const char *protocol;   /* NULL: PEA_NOISE_DEFAULT */
-    pea_identity *identity; /* our static key; referenced. Required by XX and XXpsk3 */
-    const uint8_t *psk;     /* 32 secret bytes of a psk pattern, copied; NULL otherwise */
+    pea_identity *identity; /* our static key; referenced. NULL where the pattern has none of ours */
+    const uint8_t *psk;     /* 32 secret bytes of a psk pattern, copied; the same at each of its places. NULL: none */
     pea_span prologue;      /* copied; foreign modes only: native mode makes its own */
     bool record_preserving; /* one Noise transport message carries one application message (PEA_RECORDS) */
+    /* the peer's static key, for patterns in which it is known beforehand (NK, IK, KK, ...); copied. NULL on a
+     * connection: the key of PEA_DIAL(.expect) */
+    const uint8_t *remote_static;
+    /* psk0: further keys that the initiator may have, n_more_psks * 32 secret bytes, copied: what it uses in its first
+     * message it is held to. For those who listen; who dials uses `psk`. */
+    const uint8_t *more_psks;
+    size_t n_more_psks; /* at most PEA_NOISE_PSKS_MAX - 1 */
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT                                             \
-    {                                                              \
-        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false \
+#define PEA_NOISE_INIT                                                            \
+    {                                                                             \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0 \
     }
 
 /* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One
@@ -40,7 +48,8 @@ typedef struct pea_noise_opts {
 typedef struct pea_noise pea_noise;
 
 /* PEA_OK | PEA_E_UNSUPPORTED: which part of the protocol's name this build or CPU cannot do | PEA_E_FORMAT: not a
- * Noise name | PEA_E_INVALID: identity or psk missing or too many | PEA_E_NOMEM */
+ * Noise name | PEA_E_INVALID with a sentence: a key is missing, or is none, or the pattern has no use for a psk |
+ * PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *opts,
                                              pea_error *why);
 
@@ -61,13 +70,25 @@ PEA_API PEA_MUST_CHECK pea_err pea_noise_write(pea_noise *noise, pea_span payloa
  * changes neither the handshake nor `payload`: section 5.3, CVE-2021-4239. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_read(pea_noise *noise, pea_span message, pea_buf *payload);
 
-/* The peer's static public key, once a message carried it and its payload's tag was good: PEA_OK. PEA_E_STATE: not
- * yet known. */
+/* The peer's static public key, once it is known: beforehand, or from a message that was read. It may be no more than
+ * claimed: see the next. PEA_OK | PEA_E_STATE: not known, or split already. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_remote_static(const pea_noise *noise, uint8_t key[PEA_KEY_BYTES]);
+
+typedef enum pea_noise_proof {
+    PEA_NOISE_NO_PROOF = 0, /* nothing in this pattern proves who that side is */
+    PEA_NOISE_UNPROVEN,     /* a later message does; at PEA_DONE, its first record */
+    PEA_NOISE_PROVEN
+} pea_noise_proof;
+
+/* Whether what `side` has said so far proves to the other one that it holds its static key, and is here now. As long as
+ * the peer's is not proven, what it said may be a replay (IK, KK) or made up (IX, IN): it is good for refusing, and for
+ * nothing that must happen only once. PEA_NOISE_NO_PROOF after pea_noise_split(). */
+PEA_API pea_noise_proof pea_noise_proof_of(const pea_noise *noise, pea_side side);
 
 /* After the last message: the transform of this side (records of u16 length and ciphertext). Native mode rekeys every
  * 2^20 records and packs 61,422 bytes of plaintext; foreign mode never rekeys. The handshake is wiped; only
- * pea_noise_free() is left.
+ * pea_noise_free() is left. Of a one-way pattern (N, K, X) the initiator's seals and the responder's unseals; the other
+ * says PEA_E_STATE.
  * PEA_OK | PEA_E_STATE | PEA_E_NOMEM. The transform answers PEA_QUERY_BINDING (the handshake hash), PEA_QUERY_EXPORT
  * and PEA_QUERY_CIPHER (the protocol's name). */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform);

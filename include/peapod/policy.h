@@ -73,6 +73,9 @@ typedef struct pea_policy_ops {
      * changed NULL: stop those of `arg`. changed() must not block, nor call back. PEA_OK | < 0. May be NULL. */
     pea_err (*watch)(void *self, void (*changed)(void *arg), void *arg);
     void (*destroy)(void *self); /* may be NULL */
+    /* Whether a peer that no stage can prove may come, as with pea_trust_any(). Of such a peer check() is not asked.
+     * Any thread. May be NULL: none may. */
+    bool (*anybody)(void *self);
 } pea_policy_ops;
 
 /* A policy: reference-counted, shared by nodes, pipes and threads. */

@@ -92,6 +92,13 @@ PEA_API PEA_MUST_CHECK pea_err pea_stage_binding(const pea_stage_env *env, uint8
  * PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sight);
 
+/* `side`, the peer's or ours, proves the key that it has shown only by what it says next, under the transform that this
+ * stage leaves. The peer, who must have been judged as PEA_SEEN: it is proven by the first record that opens, and until
+ * then there is no READY; then the policy is asked once more. We: in native mode HELLO is said at once, since the peer
+ * waits for it.
+ * PEA_OK | PEA_E_STATE: no such peer was judged */
+PEA_API PEA_MUST_CHECK pea_err pea_stage_pledge(pea_stage_env *env, pea_side side);
+
 /* What stands behind the key of the peer that this stage asks about next: copied, and shown to the policy whenever it
  * is asked about that peer. Only what was verified may be said here. NULL takes it back. PEA_OK | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_stage_vouch(pea_stage_env *env, const pea_vouch *vouch);

@@ -7,17 +7,27 @@
 #include "noise_priv.h"
 #include "secure_priv.h"
 
-/* Public keys that were known before the first message, those of the initiator first. */
+/* With a psk the ephemeral key enters the chaining key as well (section 9.2): else a psk alone would lead to the same
+ * cipher key every time. */
+static void mix_ephemeral(pea__handshake_state *hs, const uint8_t *key)
+{
+    pea__mix_hash(&hs->ss, key, PEA_KEY_BYTES);
+    if (hs->protocol.psks != 0)
+        pea__mix_key(&hs->ss, key, PEA_KEY_BYTES);
+}
+
+/* Public keys that were known before the first message: static ones, the initiator's first; or, after a fallback, the
+ * ephemeral one that began the handshake which failed. */
 static void mix_pre_messages(pea__handshake_state *hs)
 {
-    for (unsigned owner = 0; owner < 2; owner++) {
-        for (unsigned i = 0; i < 2; i++) {
-            if (hs->protocol.pattern->pre_message[owner][i] != PEA__S)
-                continue;
-            const uint8_t *key = owner == (unsigned)hs->side ? pea__identity_public(hs->s) : hs->rs;
-            pea__mix_hash(&hs->ss, key, PEA_KEY_BYTES);
-        }
+    for (unsigned owner = PEA_INITIATOR; owner <= PEA_RESPONDER; owner++) {
+        if ((hs->protocol.pattern->known & 1u << owner) == 0)
+            continue;
+        const uint8_t *key = owner == (unsigned)hs->side ? pea__identity_public(hs->s) : hs->rs;
+        pea__mix_hash(&hs->ss, key, PEA_KEY_BYTES);
     }
+    if (hs->protocol.fallback)
+        mix_ephemeral(hs, hs->side == PEA_INITIATOR ? hs->re : hs->e_public);
 }
 
 void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *protocol, pea_side side,
@@ -32,6 +42,12 @@ void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *pr
     if (keys->rs != NULL) {
         memcpy(hs->rs, keys->rs, PEA_KEY_BYTES);
         hs->has_rs = true;
+    }
+    if (keys->re != NULL)
+        memcpy(hs->re, keys->re, PEA_KEY_BYTES);
+    if (keys->e != NULL) {
+        memcpy(hs->e, keys->e, PEA_KEY_BYTES);
+        memcpy(hs->e_public, keys->e + PEA_KEY_BYTES, PEA_KEY_BYTES);
     }
     pea__initialize_symmetric(&hs->ss, protocol);
     pea__mix_hash(&hs->ss, prologue.data, prologue.len);
@@ -60,7 +76,7 @@ static pea_err mix_dh(pea__handshake_state *hs, const uint8_t *secret, const uin
 /* The tokens that put nothing into the message, the same for writer and reader. */
 static pea_err mix_token(pea__handshake_state *hs, pea__token token)
 {
-    bool initiator = hs->side == PEA_INITIATOR;
+    bool initiator = pea__protocol_party(&hs->protocol, hs->side) == PEA_INITIATOR;
     switch (token) {
     case PEA__EE:
         return mix_dh(hs, hs->e, hs->re);
@@ -79,15 +95,6 @@ static pea_err mix_token(pea__handshake_state *hs, pea__token token)
         break;
     }
     return PEA_E_INVALID;
-}
-
-/* With a psk the ephemeral key enters the chaining key as well (section 9.2): else a psk alone would lead to the same
- * cipher key every time. */
-static void mix_ephemeral(pea__handshake_state *hs, const uint8_t *key)
-{
-    pea__mix_hash(&hs->ss, key, PEA_KEY_BYTES);
-    if (hs->protocol.psks != 0)
-        pea__mix_key(&hs->ss, key, PEA_KEY_BYTES);
 }
 
 /* ---- WriteMessage ---- */

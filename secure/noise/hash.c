@@ -10,6 +10,8 @@
 #include <blake2.h>
 #endif
 
+#define EXPAND_BLOCKS_MAX 255u /* RFC 5869: the block number is one byte */
+
 typedef union hash_state {
     crypto_hash_sha256_state sha256;
     crypto_hash_sha512_state sha512;
@@ -152,4 +154,24 @@ void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, u
     if (out3 != NULL)
         pea__hmac(hash, key, (const pea_span[]){{out2, len}, {&three, 1}}, 2, out3);
     sodium_memzero(temp_key, sizeof temp_key);
+}
+
+pea_err pea__hkdf_expand(pea__hash_id hash, const uint8_t *prk, pea_span info, uint8_t *out, size_t len)
+{
+    size_t hash_len = pea__hash_len(hash);
+    if (len > EXPAND_BLOCKS_MAX * hash_len)
+        return PEA_E_TOO_BIG;
+    uint8_t block[PEA_NOISE_HASH_MAX];
+    size_t before = 0; /* the first block has none before it */
+    uint8_t number = 1;
+    for (size_t done = 0; done < len; number++) {
+        const pea_span parts[] = {{block, before}, info, {&number, 1}};
+        pea__hmac(hash, (pea_span){prk, hash_len}, parts, 3, block);
+        before = hash_len;
+        size_t part = len - done < hash_len ? len - done : hash_len;
+        memcpy(out + done, block, part);
+        done += part;
+    }
+    sodium_memzero(block, sizeof block);
+    return PEA_OK;
 }

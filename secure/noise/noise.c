@@ -12,27 +12,53 @@
 struct pea_noise {
     pea__handshake_state hs;
     pea_identity *identity;
-    pea_err broken; /* the sticky error of a write */
+    pea_err broken;                                           /* the sticky error of a write */
+    uint8_t more_psks[PEA_NOISE_PSKS_MAX - 1][PEA_KEY_BYTES]; /* that the first message may be under as well */
+    size_t n_more_psks;
     bool preserving;
     bool split; /* done: nothing is left */
 };
 
-static pea_err check_keys(const pea__protocol *protocol, pea_side side, const pea_noise_opts *o, pea_error *why)
+static pea_err check_psks(const pea__protocol *protocol, const pea_noise_opts *o, pea_error *why)
 {
-    if (side != PEA_INITIATOR && side != PEA_RESPONDER)
-        return pea__error(why, PEA_E_INVALID, "side is neither PEA_INITIATOR nor PEA_RESPONDER");
-    if (o->identity == NULL && pea__protocol_needs_static(protocol, side))
-        return pea__error(why, PEA_E_INVALID, "this Noise pattern needs an identity: see pea_identity_load()");
-    if (o->identity != NULL && pea__identity_is_certificate(o->identity))
-        return pea__error(why, PEA_E_INVALID, "this identity is a certificate, for TLS: Noise needs an X25519 key");
     if (o->psk == NULL && protocol->psks != 0)
         return pea__error(why, PEA_E_INVALID, "this Noise pattern needs a psk of 32 bytes");
     if (o->psk != NULL && protocol->psks == 0)
         return pea__error(why, PEA_E_INVALID,
                           "there is a psk, but the Noise pattern has no psk modifier, as XXpsk3 has");
+    if (o->n_more_psks == 0)
+        return PEA_OK;
+    if (o->more_psks == NULL || o->n_more_psks > PEA_NOISE_PSKS_MAX - 1)
+        return pea__error(why, PEA_E_INVALID, "more_psks are at most three keys of 32 bytes");
+    if ((protocol->psks & PEA__PSK_AT(0)) == 0)
+        return pea__error(why, PEA_E_INVALID,
+                          "more_psks are for patterns with psk0, whose first message tells them apart");
+    return PEA_OK;
+}
+
+static pea_err check_keys(const pea__protocol *protocol, pea_side side, const pea_noise_opts *o, pea_error *why)
+{
+    if (side != PEA_INITIATOR && side != PEA_RESPONDER)
+        return pea__error(why, PEA_E_INVALID, "side is neither PEA_INITIATOR nor PEA_RESPONDER");
+    if (protocol->fallback)
+        return pea__error(why, PEA_E_UNSUPPORTED,
+                          "the pattern modifier \"fallback\" is not supported here: it goes on "
+                          "from another handshake's first message");
+    if (o->identity == NULL && pea__protocol_needs_static(protocol, side))
+        return pea__error(why, PEA_E_INVALID, "this Noise pattern needs an identity: see pea_identity_load()");
+    if (o->identity != NULL && pea__identity_is_certificate(o->identity))
+        return pea__error(why, PEA_E_INVALID, "this identity is a certificate, for TLS: Noise needs an X25519 key");
+    if (pea__protocol_knows(protocol, side)) {
+        if (o->remote_static == NULL)
+            return pea__error(why, PEA_E_INVALID,
+                              "this Noise pattern needs the peer's static key beforehand: PEA_NOISE(.remote_static), "
+                              "or PEA_DIAL(.expect)");
+        if (pea__x25519_check(o->remote_static, why) != PEA_OK)
+            return PEA_E_INVALID;
+    }
     if (o->prologue.len > 0 && o->prologue.data == NULL)
         return pea__error(why, PEA_E_INVALID, "the prologue has a length, but no data");
-    return PEA_OK;
+    return check_psks(protocol, o, why);
 }
 
 pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *opts, pea_error *why)
@@ -53,7 +79,11 @@ pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *op
         return pea__error(why, PEA_E_NOMEM, NULL);
     fresh->identity = o.identity != NULL ? pea_identity_ref(o.identity) : NULL;
     fresh->preserving = o.record_preserving;
-    const pea__handshake_keys keys = {.s = fresh->identity, .psk = o.psk};
+    fresh->n_more_psks = side == PEA_RESPONDER ? o.n_more_psks : 0;
+    if (fresh->n_more_psks > 0)
+        memcpy(fresh->more_psks, o.more_psks, fresh->n_more_psks * PEA_KEY_BYTES);
+    const pea__handshake_keys keys = {
+        .s = fresh->identity, .rs = pea__protocol_knows(&protocol, side) ? o.remote_static : NULL, .psk = o.psk};
     pea__handshake_initialize(&fresh->hs, &protocol, side, o.prologue, &keys);
     *noise = fresh;
     return PEA_OK;
@@ -87,13 +117,36 @@ pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out)
     return noise->broken;
 }
 
+/* With psk0 the first message tells under which of the keys it is; what follows is under the same. */
+static pea_err try_more_psks(pea_noise *noise, pea_span message, pea_buf *payload)
+{
+    uint8_t first[PEA_KEY_BYTES];
+    pea_err err = PEA_E_CRYPTO;
+    memcpy(first, noise->hs.psk, sizeof first);
+    for (size_t i = 0; i < noise->n_more_psks && err == PEA_E_CRYPTO; i++) {
+        memcpy(noise->hs.psk, noise->more_psks[i], PEA_KEY_BYTES);
+        err = pea__handshake_read(&noise->hs, message, payload);
+    }
+    if (err != PEA_OK) /* a failed read changes nothing */
+        memcpy(noise->hs.psk, first, sizeof first);
+    sodium_memzero(first, sizeof first);
+    return err;
+}
+
 pea_err pea_noise_read(pea_noise *noise, pea_span message, pea_buf *payload)
 {
     if (noise->broken != PEA_OK)
         return noise->broken;
     if (pea_noise_turn(noise) != PEA_MORE)
         return PEA_E_STATE;
-    return pea__handshake_read(&noise->hs, message, payload);
+    pea_err err = pea__handshake_read(&noise->hs, message, payload);
+    if (err == PEA_E_CRYPTO && noise->n_more_psks > 0)
+        err = try_more_psks(noise, message, payload);
+    if (err == PEA_OK && noise->n_more_psks > 0) {
+        sodium_memzero(noise->more_psks, sizeof noise->more_psks);
+        noise->n_more_psks = 0;
+    }
+    return err;
 }
 
 pea_err pea_noise_remote_static(const pea_noise *noise, uint8_t key[PEA_KEY_BYTES])
@@ -102,6 +155,16 @@ pea_err pea_noise_remote_static(const pea_noise *noise, uint8_t key[PEA_KEY_BYTE
         return PEA_E_STATE;
     memcpy(key, noise->hs.rs, PEA_KEY_BYTES);
     return PEA_OK;
+}
+
+pea_noise_proof pea_noise_proof_of(const pea_noise *noise, pea_side side)
+{
+    if (noise->split || noise->broken != PEA_OK)
+        return PEA_NOISE_NO_PROOF;
+    unsigned proof = pea__protocol_proof(&noise->hs.protocol, side);
+    if (proof == PEA__NO_PROOF)
+        return PEA_NOISE_NO_PROOF;
+    return noise->hs.message > proof ? PEA_NOISE_PROVEN : PEA_NOISE_UNPROVEN;
 }
 
 pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform)
@@ -115,6 +178,11 @@ pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform)
     sodium_memzero(&noise->hs, sizeof noise->hs);
     noise->split = true;
     return PEA_OK;
+}
+
+bool pea__noise_one_way(const pea_noise *noise)
+{
+    return pea__protocol_one_way(&noise->hs.protocol);
 }
 
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES])

@@ -4,6 +4,8 @@
 #ifndef PEAPOD_NOISE_PRIV_H
 #define PEAPOD_NOISE_PRIV_H
 
+#include <limits.h>
+
 #include "aead/aead_priv.h"
 #include "peapod/noise.h"
 
@@ -41,32 +43,40 @@ void pea__hmac(pea__hash_id hash, pea_span key, const pea_span *parts, size_t n,
 void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, uint8_t out1[PEA_NOISE_HASH_MAX],
                uint8_t out2[PEA_NOISE_HASH_MAX], uint8_t *out3);
 
+/* HKDF-Expand of RFC 5869: `prk` has the hash's length. PEA_OK | PEA_E_TOO_BIG: more than 255 hashes */
+PEA_MUST_CHECK pea_err pea__hkdf_expand(pea__hash_id hash, const uint8_t *prk, pea_span info, uint8_t *out, size_t len);
+
 /* ---- Patterns and names (sections 7 to 9) ---- */
 
 typedef enum pea__token { PEA__NO_TOKEN = 0, PEA__E, PEA__S, PEA__EE, PEA__ES, PEA__SE, PEA__SS, PEA__PSK } pea__token;
 
 #define PEA__PATTERN_MESSAGES 4 /* the deferred patterns have most: X1X1 */
-#define PEA__PATTERN_TOKENS 6   /* of a message, as the table has it: IK has five */
-#define PEA__TOKENS_MAX 8       /* of a message with what its modifiers add */
+#define PEA__PATTERN_TOKENS 5   /* of a message, as the table has it: KX has five */
+#define PEA__TOKENS_MAX 7       /* of a message with what its modifiers add */
 
 /* A handshake pattern without modifiers. Unused entries are PEA__NO_TOKEN. */
 typedef struct pea__pattern {
-    const char *name;
-    uint8_t pre_message[2][2]; /* by side: e, s; keys that the other side knows beforehand */
-    uint8_t psk_allowed;       /* bit n: the modifier psk<n> has been checked against published vectors */
+    char name[5];
+    uint8_t known; /* bit side: the other side knows its static key beforehand: a pre-message */
     uint8_t messages[PEA__PATTERN_MESSAGES]
                     [PEA__PATTERN_TOKENS]; /* the initiator writes the first, then they alternate */
 } pea__pattern;
 
+/* NULL: there is none of this name. */
+const pea__pattern *pea__pattern_find(pea_span name);
+
+#define PEA__PSK_AT(place) (1u << (place))
+
 /* What a protocol's name says. */
 typedef struct pea__protocol {
     const pea__pattern *pattern;
-    uint8_t psks;          /* bit n: psk<n> */
+    uint8_t psks;          /* PEA__PSK_AT() of each */
+    bool fallback;         /* the pattern's first message was said before: who answered it initiates (section 10.2) */
     pea__aead_id aead : 8; /* each connection has one of these */
     pea__hash_id hash : 8;
 } pea__protocol;
 
-#define PEA__PROTOCOL_NAME_BYTES 64 /* the longest supported name is "Noise_XXpsk3_25519_ChaChaPoly_BLAKE2b" */
+#define PEA__PROTOCOL_NAME_BYTES 64 /* the longest: "Noise_X1X1psk0+psk1+psk2+psk3+psk4_25519_ChaChaPoly_BLAKE2b" */
 
 /* PEA_OK | PEA_E_FORMAT: not a Noise name | PEA_E_UNSUPPORTED: which part this build or CPU cannot do */
 PEA_MUST_CHECK pea_err pea__protocol_parse(pea__protocol *protocol, const char *name, pea_error *why);
@@ -74,11 +84,29 @@ PEA_MUST_CHECK pea_err pea__protocol_parse(pea__protocol *protocol, const char *
 /* The name again. Returns its length. */
 size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL_NAME_BYTES]);
 
+/* How many messages it has. */
+unsigned pea__protocol_messages(const pea__protocol *protocol);
+
 /* The tokens of message `message` (from 0), modifiers applied; returns how many: 0 past the last message. */
 size_t pea__protocol_tokens(const pea__protocol *protocol, unsigned message, pea__token tokens[PEA__TOKENS_MAX]);
 
+/* Whether records go from the initiator to the responder alone: section 7.4. */
+bool pea__protocol_one_way(const pea__protocol *protocol);
+
+/* Which party of the pattern, by whom `es` and `se` are named, this side is: after a fallback they have changed. */
+pea_side pea__protocol_party(const pea__protocol *protocol, pea_side side);
+
+/* Whether this side must know the other's static key beforehand. */
+bool pea__protocol_knows(const pea__protocol *protocol, pea_side side);
+
 /* Whether this side's part needs its static key. */
 bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side);
+
+/* The number of the message by which this side proves to the other that it holds its static key, here and now: its
+ * first under a Diffie-Hellman of that key with the other's ephemeral one. `ss` counts for nothing: what it proves can
+ * be said again. The number of messages: its first record does. PEA__NO_PROOF: nothing does. */
+#define PEA__NO_PROOF UINT_MAX
+unsigned pea__protocol_proof(const pea__protocol *protocol, pea_side side);
 
 /* ---- CipherState (section 5.1) ---- */
 
@@ -155,6 +183,8 @@ typedef struct pea__handshake_keys {
     const pea_identity *s; /* ours; NULL: none */
     const uint8_t *rs;     /* theirs, where a pre-message names it; NULL: none */
     const uint8_t *psk;    /* NULL: none */
+    const uint8_t *e,
+        *re; /* fallback: the responder's ephemeral secret and public key, and that key to the initiator */
 } pea__handshake_keys;
 
 /* Initialize(): whatever the pattern needs must be in `keys`. */

@@ -1,178 +1,146 @@
 /* SPDX-License-Identifier: MIT */
-/* Handshake patterns as a table (Noise section 7), and protocol names (section 8). A pattern is data: no code here
+/* Handshake patterns as a table (Noise sections 7, 9, 10 and 18), and what follows from a row: the tokens of each
+ * message, the keys that a side must have, and what its peer proves by which message. A pattern is data: no code here
  * knows what XX means. */
-#include <stdio.h>
 #include <string.h>
 
-#include "err_priv.h"
 #include "noise_priv.h"
 
-enum { E = PEA__E, S = PEA__S, EE = PEA__EE, ES = PEA__ES, SE = PEA__SE };
+enum { E = PEA__E, S = PEA__S, EE = PEA__EE, ES = PEA__ES, SE = PEA__SE, SS = PEA__SS };
 
-#define PSK(n) (1u << (n))
+/* Whose static key the other side knows before the first message. */
+enum { NONE = 0, I = 1u << PEA_INITIATOR, R = 1u << PEA_RESPONDER, BOTH = I | R };
 
-/* XX:
- *   -> e
- *   <- e, ee, s, es
- *   -> s, se */
+/* clang-format off */
 static const pea__pattern patterns[] = {
-    {.name = "XX", .psk_allowed = PSK(3), .messages = {{E}, {E, EE, S, ES}, {S, SE}}},
+    /* name  known  -> initiator         <- responder          ->               <-    */
+    /* One way: section 7.4 */
+    {"N",    R,    {{E, ES}}},
+    {"K",    BOTH, {{E, ES, SS}}},
+    {"X",    R,    {{E, ES, S, SS}}},
+    /* Interactive: section 7.5 */
+    {"NN",   NONE, {{E},             {E, EE}}},
+    {"NK",   R,    {{E, ES},         {E, EE}}},
+    {"NX",   NONE, {{E},             {E, EE, S, ES}}},
+    {"KN",   I,    {{E},             {E, EE, SE}}},
+    {"KK",   BOTH, {{E, ES, SS},     {E, EE, SE}}},
+    {"KX",   I,    {{E},             {E, EE, SE, S, ES}}},
+    {"XN",   NONE, {{E},             {E, EE},             {S, SE}}},
+    {"XK",   R,    {{E, ES},         {E, EE},             {S, SE}}},
+    {"XX",   NONE, {{E},             {E, EE, S, ES},      {S, SE}}},
+    {"IN",   NONE, {{E, S},          {E, EE, SE}}},
+    {"IK",   R,    {{E, ES, S, SS},  {E, EE, SE}}},
+    {"IX",   NONE, {{E, S},          {E, EE, SE, S, ES}}},
+    /* Interactive, deferred: section 18.1 */
+    {"NK1",  R,    {{E},             {E, EE, ES}}},
+    {"NX1",  NONE, {{E},             {E, EE, S},          {ES}}},
+    {"X1N",  NONE, {{E},             {E, EE},             {S},             {SE}}},
+    {"X1K",  R,    {{E, ES},         {E, EE},             {S},             {SE}}},
+    {"XK1",  R,    {{E},             {E, EE, ES},         {S, SE}}},
+    {"X1K1", R,    {{E},             {E, EE, ES},         {S},             {SE}}},
+    {"X1X",  NONE, {{E},             {E, EE, S, ES},      {S},             {SE}}},
+    {"XX1",  NONE, {{E},             {E, EE, S},          {ES, S, SE}}},
+    {"X1X1", NONE, {{E},             {E, EE, S},          {ES, S},         {SE}}},
+    {"K1N",  I,    {{E},             {E, EE},             {SE}}},
+    {"K1K",  BOTH, {{E, ES},         {E, EE},             {SE}}},
+    {"KK1",  BOTH, {{E},             {E, EE, SE, ES}}},
+    {"K1K1", BOTH, {{E},             {E, EE, ES},         {SE}}},
+    {"K1X",  I,    {{E},             {E, EE, S, ES},      {SE}}},
+    {"KX1",  I,    {{E},             {E, EE, SE, S},      {ES}}},
+    {"K1X1", I,    {{E},             {E, EE, S},          {SE, ES}}},
+    {"I1N",  NONE, {{E, S},          {E, EE},             {SE}}},
+    {"I1K",  R,    {{E, ES, S},      {E, EE},             {SE}}},
+    {"IK1",  R,    {{E, S},          {E, EE, SE, ES}}},
+    {"I1K1", R,    {{E, S},          {E, EE, ES},         {SE}}},
+    {"I1X",  NONE, {{E, S},          {E, EE, S, ES},      {SE}}},
+    {"IX1",  NONE, {{E, S},          {E, EE, SE, S},      {ES}}},
+    {"I1X1", NONE, {{E, S},          {E, EE, S},          {SE, ES}}},
 };
+/* clang-format on */
 
-typedef struct choice {
-    const char *name;
-    unsigned value;
-} choice;
-
-static const choice aeads[] = {{"ChaChaPoly", PEA__CHACHAPOLY}, {"AESGCM", PEA__AESGCM}};
-static const choice hashes[] = {
-    {"SHA256", PEA__SHA256}, {"SHA512", PEA__SHA512}, {"BLAKE2b", PEA__BLAKE2B}, {"BLAKE2s", PEA__BLAKE2S}};
-
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
-#define SHOWN 24 /* characters of a part that an error repeats */
-
-static bool span_is(pea_span part, const char *name)
+const pea__pattern *pea__pattern_find(pea_span name)
 {
-    return part.len == strlen(name) && memcmp(part.data, name, part.len) == 0;
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+        if (strlen(patterns[i].name) == name.len && memcmp(patterns[i].name, name.data, name.len) == 0)
+            return &patterns[i];
+    return NULL;
 }
 
-static pea_err unsupported(pea_error *why, const char *what, pea_span part, const char *hint)
+/* ---- Messages ---- */
+
+/* The row of a message: with fallback the first one has become a pre-message. NULL: past the last. */
+static const uint8_t *row_of(const pea__protocol *protocol, unsigned message)
 {
-    int shown = part.len < SHOWN ? (int)part.len : SHOWN;
-    return pea__errorf(why, PEA_E_UNSUPPORTED, "the %s \"%.*s\" is not supported: %s", what, shown,
-                       (const char *)part.data, hint);
+    unsigned row = message + (protocol->fallback ? 1 : 0);
+    if (row >= PEA__PATTERN_MESSAGES || protocol->pattern->messages[row][0] == PEA__NO_TOKEN)
+        return NULL;
+    return protocol->pattern->messages[row];
 }
 
-/* Modifiers follow the pattern's name: psk0 to psk9, joined by '+'. */
-static pea_err parse_modifiers(pea__protocol *protocol, pea_span rest, pea_error *why)
+unsigned pea__protocol_messages(const pea__protocol *protocol)
 {
-    while (rest.len > 0) {
-        const uint8_t *plus = memchr(rest.data, '+', rest.len);
-        pea_span modifier = {rest.data, plus != NULL ? (size_t)(plus - rest.data) : rest.len};
-        if (modifier.len != 4 || memcmp(modifier.data, "psk", 3) != 0 || modifier.data[3] < '0' ||
-            modifier.data[3] > '7' || (protocol->pattern->psk_allowed & PSK(modifier.data[3] - '0')) == 0)
-            return unsupported(why, "pattern modifier", modifier, "this version has XX and XXpsk3");
-        uint8_t bit = (uint8_t)PSK(modifier.data[3] - '0');
-        if ((protocol->psks & bit) != 0)
-            return pea__error(why, PEA_E_FORMAT, "the protocol's name has the same modifier twice");
-        protocol->psks |= bit;
-        if (plus != NULL && modifier.len + 1 == rest.len)
-            return pea__error(why, PEA_E_FORMAT, "the protocol's name ends a list of modifiers with '+'");
-        size_t taken = modifier.len + (plus != NULL ? 1 : 0);
-        rest = (pea_span){rest.data + taken, rest.len - taken};
-    }
-    return PEA_OK;
-}
-
-/* "XXpsk3": capitals and digits are the pattern's name, the first small letter begins the modifiers. */
-static pea_err parse_pattern(pea__protocol *protocol, pea_span part, pea_error *why)
-{
-    size_t len = 0;
-    while (len < part.len && (part.data[len] < 'a' || part.data[len] > 'z'))
-        len++;
-    pea_span name = {part.data, len};
-    for (size_t i = 0; i < COUNT(patterns); i++) {
-        if (span_is(name, patterns[i].name)) {
-            protocol->pattern = &patterns[i];
-            return parse_modifiers(protocol, (pea_span){part.data + len, part.len - len}, why);
-        }
-    }
-    return unsupported(why, "handshake pattern", name, "this version has XX and XXpsk3");
-}
-
-/* 0: none of them. */
-static unsigned choose(const choice *choices, size_t n, pea_span part)
-{
-    for (size_t i = 0; i < n; i++)
-        if (span_is(part, choices[i].name))
-            return choices[i].value;
-    return 0;
-}
-
-static pea_err parse_suite(pea__protocol *protocol, const pea_span *parts, pea_error *why)
-{
-    if (!span_is(parts[2], "25519"))
-        return unsupported(why, "Diffie-Hellman function", parts[2], "this version has 25519");
-    protocol->aead = (pea__aead_id)choose(aeads, COUNT(aeads), parts[3]);
-    if (protocol->aead == 0)
-        return unsupported(why, "cipher", parts[3], "there are ChaChaPoly and AESGCM");
-    if (!pea__aead_available(protocol->aead))
-        return unsupported(why, "cipher", parts[3], "this CPU has no AES instructions, and this build no libcrypto");
-    protocol->hash = (pea__hash_id)choose(hashes, COUNT(hashes), parts[4]);
-    if (protocol->hash == 0)
-        return unsupported(why, "hash", parts[4], "there are SHA256, SHA512, BLAKE2b and BLAKE2s");
-    if (!pea__hash_available(protocol->hash))
-        return unsupported(why, "hash", parts[4], "this build has no libb2");
-    return PEA_OK;
-}
-
-pea_err pea__protocol_parse(pea__protocol *protocol, const char *name, pea_error *why)
-{
-    /* Noise_PATTERN_DH_CIPHER_HASH */
-    pea_span parts[5];
-    size_t n = 0;
-    for (const char *at = name;; at++) {
-        size_t len = strcspn(at, "_");
-        if (n == COUNT(parts) || len == 0)
-            return pea__error(why, PEA_E_FORMAT,
-                              "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
-        parts[n++] = (pea_span){(const uint8_t *)at, len};
-        at += len;
-        if (*at == '\0')
-            break;
-    }
-    if (n != COUNT(parts) || !span_is(parts[0], "Noise"))
-        return pea__error(why, PEA_E_FORMAT,
-                          "not a Noise protocol's name: it has five parts, as in " PEA_NOISE_DEFAULT);
-    pea__protocol p = {0};
-    pea_err err = parse_pattern(&p, parts[1], why);
-    if (err == PEA_OK)
-        err = parse_suite(&p, parts, why);
-    if (err == PEA_OK)
-        *protocol = p;
-    return err;
-}
-
-static const char *name_of(const choice *choices, size_t n, unsigned value)
-{
-    for (size_t i = 0; i < n; i++)
-        if (choices[i].value == value)
-            return choices[i].name;
-    return "?";
-}
-
-size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL_NAME_BYTES])
-{
-    char modifiers[16] = "";
-    size_t len = 0;
-    for (unsigned i = 0; i < 8 && len + 6 < sizeof modifiers; i++)
-        if ((protocol->psks & PSK(i)) != 0)
-            len += (size_t)snprintf(modifiers + len, sizeof modifiers - len, "%spsk%u", len > 0 ? "+" : "", i);
-    return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519_%s_%s", protocol->pattern->name,
-                            modifiers, name_of(aeads, COUNT(aeads), protocol->aead),
-                            name_of(hashes, COUNT(hashes), protocol->hash));
+    unsigned n = 0;
+    while (row_of(protocol, n) != NULL)
+        n++;
+    return n;
 }
 
 size_t pea__protocol_tokens(const pea__protocol *protocol, unsigned message, pea__token tokens[PEA__TOKENS_MAX])
 {
+    const uint8_t *row = row_of(protocol, message);
     size_t n = 0;
-    if (message >= PEA__PATTERN_MESSAGES || protocol->pattern->messages[message][0] == PEA__NO_TOKEN)
+    if (row == NULL)
         return 0;
-    if (message == 0 && (protocol->psks & PSK(0)) != 0)
+    if (message == 0 && (protocol->psks & PEA__PSK_AT(0)) != 0)
         tokens[n++] = PEA__PSK; /* psk0 goes before the first message's tokens */
-    for (size_t i = 0; i < PEA__PATTERN_TOKENS && protocol->pattern->messages[message][i] != PEA__NO_TOKEN; i++)
-        tokens[n++] = (pea__token)protocol->pattern->messages[message][i];
-    if ((protocol->psks & PSK(message + 1)) != 0)
+    for (size_t i = 0; i < PEA__PATTERN_TOKENS && row[i] != PEA__NO_TOKEN; i++)
+        tokens[n++] = (pea__token)row[i];
+    if ((protocol->psks & PEA__PSK_AT(message + 1)) != 0)
         tokens[n++] = PEA__PSK; /* psk1 and up go behind those of the first message and up */
     return n;
 }
 
-bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side)
+/* ---- What follows from them ---- */
+
+bool pea__protocol_one_way(const pea__protocol *protocol)
 {
-    if (protocol->pattern->pre_message[side][0] == PEA__S || protocol->pattern->pre_message[side][1] == PEA__S)
-        return true;
-    for (unsigned message = side == PEA_INITIATOR ? 0 : 1; message < PEA__PATTERN_MESSAGES; message += 2)
-        if (memchr(protocol->pattern->messages[message], PEA__S, PEA__PATTERN_TOKENS) != NULL)
+    return !protocol->fallback && pea__protocol_messages(protocol) == 1;
+}
+
+pea_side pea__protocol_party(const pea__protocol *protocol, pea_side side)
+{
+    return (side == PEA_INITIATOR) != protocol->fallback ? PEA_INITIATOR : PEA_RESPONDER;
+}
+
+/* Whether a message of this side has the token. */
+static bool says(const pea__protocol *protocol, pea_side side, uint8_t token)
+{
+    const uint8_t *row;
+    for (unsigned message = (unsigned)side; (row = row_of(protocol, message)) != NULL; message += 2)
+        if (memchr(row, token, PEA__PATTERN_TOKENS) != NULL)
             return true;
     return false;
+}
+
+bool pea__protocol_knows(const pea__protocol *protocol, pea_side side)
+{
+    pea_side peer = side == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR;
+    return (protocol->pattern->known & 1u << pea__protocol_party(protocol, peer)) != 0;
+}
+
+bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side)
+{
+    return (protocol->pattern->known & 1u << pea__protocol_party(protocol, side)) != 0 || says(protocol, side, S);
+}
+
+unsigned pea__protocol_proof(const pea__protocol *protocol, pea_side side)
+{
+    uint8_t proof = pea__protocol_party(protocol, side) == PEA_INITIATOR ? SE : ES;
+    const uint8_t *row;
+    if (pea__protocol_one_way(protocol)) /* one says nothing more, and the other one nothing at all */
+        return PEA__NO_PROOF;
+    for (unsigned message = 0; (row = row_of(protocol, message)) != NULL; message++)
+        if (memchr(row, proof, PEA__PATTERN_TOKENS) != NULL) /* what this side says under it, now or next */
+            return message % 2 == (unsigned)side ? message : message + 1;
+    return PEA__NO_PROOF;
 }

@@ -10,14 +10,13 @@
 _Static_assert(PEA__RECORD_PLAIN == 61422, "what docs/wire.md says");
 _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 
-#define EXPORT_BLOCKS_MAX 255u /* RFC 5869: the block number is one byte */
-
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
     pea__protocol protocol;
     bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
     bool native, preserving;
+    bool mute, deaf;                      /* one-way patterns: it only receives, or only sends */
     uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
     uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
 } record;
@@ -58,6 +57,8 @@ static pea_err record_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t m
     record *r = self;
     size_t appended = 0;
     (void)reply;
+    if (r->deaf)
+        return PEA_E_STATE;
     while (wire->len >= PEA__RECORD_HEADER_BYTES) {
         size_t len = read_u16(wire->data);
         if (len < PEA_NOISE_TAG_BYTES)
@@ -94,6 +95,8 @@ static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf 
 {
     record *r = self;
     size_t total;
+    if (r->mute)
+        return PEA_E_STATE;
     if (!pea__spans_total(spans, n, &total) || (r->preserving && total > PEA__RECORD_MESSAGE))
         return PEA_E_TOO_BIG;
     size_t most = r->preserving ? PEA__RECORD_MESSAGE : PEA__RECORD_PLAIN;
@@ -126,28 +129,6 @@ static pea_err copy_out(const void *data, size_t data_len, void *out, size_t *le
     return PEA_OK;
 }
 
-/* HKDF-Expand of RFC 5869 with HMAC over the suite's hash: the exporter secret is the pseudorandom key, `info` is what
- * the caller says. */
-static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_t len)
-{
-    size_t hash_len = pea__hash_len(r->protocol.hash);
-    if (len > EXPORT_BLOCKS_MAX * hash_len)
-        return PEA_E_TOO_BIG;
-    uint8_t block[PEA_NOISE_HASH_MAX];
-    size_t block_len = 0; /* the first block has none before it */
-    uint8_t number = 1;
-    for (size_t done = 0; done < len; number++) {
-        const pea_span parts[] = {{block, block_len}, info, {&number, 1}};
-        pea__hmac(r->protocol.hash, (pea_span){r->exporter, hash_len}, parts, 3, block);
-        block_len = hash_len;
-        size_t part = len - done < hash_len ? len - done : hash_len;
-        memcpy(out + done, block, part);
-        done += part;
-    }
-    sodium_memzero(block, sizeof block);
-    return PEA_OK;
-}
-
 static pea_err record_query(void *self, pea_query what, pea_span in, void *out, size_t *len)
 {
     const record *r = self;
@@ -155,7 +136,7 @@ static pea_err record_query(void *self, pea_query what, pea_span in, void *out, 
     case PEA_QUERY_BINDING:
         return copy_out(r->hash, pea__hash_len(r->protocol.hash), out, len);
     case PEA_QUERY_EXPORT:
-        return export_secret(r, in, out, *len);
+        return pea__hkdf_expand(r->protocol.hash, r->exporter, in, out, *len);
     case PEA_QUERY_CIPHER: {
         char name[PEA__PROTOCOL_NAME_BYTES];
         size_t name_len = pea__protocol_name(&r->protocol, name);
@@ -196,7 +177,9 @@ pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs
     r->native = opts->native;
     r->preserving = opts->preserving;
     memcpy(r->hash, hs->ss.h, sizeof r->hash);
-    bool initiator = hs->side == PEA_INITIATOR;
+    bool initiator = hs->side == PEA_INITIATOR, one_way = pea__protocol_one_way(&hs->protocol);
+    r->mute = one_way && !initiator;
+    r->deaf = one_way && initiator;
     pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, r->exporter);
     pea_err err = pea__cipher_expand(&r->send);
     if (err == PEA_OK)

@@ -159,6 +159,7 @@ static void whole(void **state)
     /* Somebody got messages in the very read that brought the end of the handshake. */
     /* a foreign chain without stages has no handshake */
     bool silent = t.link.party[0].ready_at + t.link.party[1].ready_at == 0;
+    silent = silent || (t.what->flags & CHAIN_LATE) != 0;
     assert_true(silent || t.link.party[0].data_with_handshake || t.link.party[1].data_with_handshake);
     talk_end(&t);
 }

@@ -23,7 +23,8 @@ typedef enum chain_flags {
     CHAIN_END = 2,       /* the end is authenticated: a cut is PEA_E_TRUNCATED, never less */
     CHAIN_RAW = 4,       /* messages have no boundaries */
     /* no two conversations are equally long, since signatures are not: the last bytes of what is heard are not tried */
-    CHAIN_VARIES = 8
+    CHAIN_VARIES = 8,
+    CHAIN_LATE = 16 /* the policy is waited for at READY: no messages come in the read that ends the handshake */
 } chain_flags;
 
 typedef struct chain_case {

@@ -135,11 +135,11 @@ static void build(chain_ends *ends, const void *arg)
         if (r->xor_before)
             add_upgrade(*chain, &w->before);
         pea_error why;
-        pea_err err =
-            pea_chain_noise(*chain,
-                            PEA_NOISE(.protocol = r->protocol, .identity = identity[side], .psk = with_psk ? psk : NULL,
-                                      .record_preserving = r->mode == PEA_RECORDS),
-                            &why);
+        pea_err err = pea_chain_noise(*chain,
+                                      PEA_NOISE(.protocol = r->protocol, .identity = identity[side],
+                                                .psk = with_psk ? psk : NULL, .remote_static = id[link_other(side)].id,
+                                                .record_preserving = r->mode == PEA_RECORDS),
+                                      &why);
         if (err != PEA_OK)
             print_error("%s\n", why.text);
         check_ok(err);
@@ -174,6 +174,24 @@ const chain_case noise_chains[] = {
     {"noise, a login", NOISE(.login = true, .netstring = true), NATIVE, 3, 0},
     {"noise in xor", NOISE(.xor_before = true), NATIVE, 3, 0},
     {"xor in noise", NOISE(.xor_after = true), NATIVE, 3, 0},
+    {"noise: IK", NOISE(.protocol = "Noise_IK_25519_ChaChaPoly_BLAKE2b"), NATIVE, 1, 0},
+    {"noise: IK, judged later", NOISE(.protocol = "Noise_IK_25519_ChaChaPoly_BLAKE2b", .trust = ASK_LATER), NATIVE, 3,
+     0},
+    {"noise: KK, psk0", NOISE(.protocol = "Noise_KKpsk0_25519_AESGCM_SHA256", .trust = EXPECT), NATIVE, 3, 0},
+    {"noise: NN", NOISE(.protocol = "Noise_NN_25519_ChaChaPoly_SHA512", .trust = ANY), NATIVE, 3, 0},
+    {"noise: IX, a login", NOISE(.protocol = "Noise_IX_25519_ChaChaPoly_SHA256", .login = true), NATIVE, 3, 0},
+    {"noise: XX1", NOISE(.protocol = "Noise_XX1_25519_ChaChaPoly_BLAKE2b"), NATIVE, 1, 0},
+    {"noise: XX1, judged later", NOISE(.protocol = "Noise_XX1_25519_ChaChaPoly_SHA256", .trust = ASK_LATER),
+     NATIVE | CHAIN_LATE, 3, 0},
+    {"noise: X1X1 in xor", NOISE(.protocol = "Noise_X1X1_25519_AESGCM_SHA512", .xor_before = true, .xor_after = true),
+     NATIVE, 3, 0},
+    {"stream: IK", NOISE(.protocol = "Noise_IK_25519_ChaChaPoly_BLAKE2b", .mode = PEA_STREAM), CHAIN_AUTHENTIC, 1, 0},
+    {"stream: IN, psk2", NOISE(.protocol = "Noise_INpsk2_25519_ChaChaPoly_SHA256", .mode = PEA_STREAM, .trust = ANY),
+     CHAIN_AUTHENTIC, 3, 0},
+    {"records: KK", NOISE(.protocol = "Noise_KK_25519_ChaChaPoly_BLAKE2b", .mode = PEA_RECORDS), CHAIN_AUTHENTIC, 1, 0},
+    {"records: IK, judged later",
+     NOISE(.protocol = "Noise_IK_25519_ChaChaPoly_BLAKE2b", .mode = PEA_RECORDS, .trust = ASK_LATER),
+     CHAIN_AUTHENTIC | CHAIN_LATE, 3, 0},
     {"stream: noise", NOISE(.mode = PEA_STREAM), CHAIN_AUTHENTIC, 1, 0},
     {"stream: talk, AESGCM, a login, netstrings",
      NOISE(.protocol = "Noise_XX_25519_AESGCM_BLAKE2b", .mode = PEA_STREAM, .talk = true, .login = true,

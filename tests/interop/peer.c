@@ -134,12 +134,12 @@ static void on_connect(pea_conn *conn, void *user)
 {
     struct app *app = user;
     const pea_peer *peer = pea_conn_peer(conn);
-    if (peer == NULL) {
+    if (peer == NULL && app->opts->has_remote) {
         give_up(app, "ready, but nobody was authenticated");
         return;
     }
-    printf("remote ");
-    for (size_t i = 0; i < PEA_ID_BYTES; i++)
+    printf(peer != NULL ? "remote " : "remote none");
+    for (size_t i = 0; peer != NULL && i < PEA_ID_BYTES; i++)
         printf("%02x", peer->id[i]);
     printf("\n");
     if (!app->opts->listen)
@@ -268,15 +268,16 @@ static pea_err make_chain(pea_chain **chain, const struct options *opts, pea_err
         pea_span prologue = {(const uint8_t *)opts->prologue, strlen(opts->prologue)};
         const uint8_t *psk = opts->has_psk ? opts->psk : NULL;
         bool records = opts->dialogue->mode == PEA_RECORDS;
-        pea_noise_opts *noise = PEA_NOISE(.protocol = opts->protocol, .identity = identity, .psk = psk,
-                                          .prologue = prologue, .record_preserving = records);
+        pea_noise_opts *noise =
+            PEA_NOISE(.protocol = opts->protocol, .identity = identity, .psk = psk, .prologue = prologue,
+                      .record_preserving = records, .remote_static = opts->has_remote ? opts->remote : NULL);
         err = pea_chain_noise(*chain, noise, why);
     }
     pea_identity_unref(identity);
     return err;
 }
 
-/* Without --remote any peer that proves a key is wanted: pea2pea's example makes a new key each time. */
+/* Without --remote any peer is wanted: pea2pea's example makes a new key each time, and some patterns prove none. */
 static pea_err make_trust(pea_trust **trust, const struct options *opts, const pea_peer *remote, pea_error *why)
 {
     pea_err err = pea_trust_new(trust);

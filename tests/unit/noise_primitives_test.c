@@ -116,6 +116,36 @@ static void test_count(void **state)
     assert_int_equal(atomic_load(&pea__x25519_count) - before, 2);
 }
 
+static void test_hkdf_examples(void **state)
+{
+    /* RFC 5869, appendices A.1, A.2 and A.3. */
+    static const struct {
+        unsigned ikm_from, ikm_len, salt_len, info_from, info_len;
+        const char *okm;
+    } cases[] = {
+        {0x0b, 22, 13, 0xf0, 10,
+         "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
+        {0x00, 80, 80, 0xb0, 80,
+         "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+         "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"},
+        {0x0b, 22, 0, 0x00, 0, "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        uint8_t ikm[80], salt[80], info[80], prk[PEA_NOISE_HASH_MAX], want[82], got[82];
+        for (unsigned at = 0; at < 80; at++) {
+            ikm[at] = (uint8_t)(cases[i].ikm_from + (cases[i].ikm_len == 80 ? at : 0));
+            salt[at] = (uint8_t)((cases[i].salt_len == 80 ? 0x60 : 0) + at);
+            info[at] = (uint8_t)(cases[i].info_from + at);
+        }
+        const pea_span input = {ikm, cases[i].ikm_len};
+        size_t len = from_hex(want, sizeof want, cases[i].okm);
+        pea__hmac(PEA__SHA256, (pea_span){salt, cases[i].salt_len}, &input, 1, prk);
+        check_ok(pea__hkdf_expand(PEA__SHA256, prk, (pea_span){info, cases[i].info_len}, got, len));
+        check_bytes(got, len, want, len);
+    }
+}
+
 static void test_hashes(void **state)
 {
     /* "abc": FIPS 180-4's examples, RFC 7693's appendices. */
@@ -283,11 +313,12 @@ static void test_mbedtls_gcm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_x25519),        cmocka_unit_test(test_x25519_iterated),
-        cmocka_unit_test(test_public_keys),   cmocka_unit_test(test_count),
-        cmocka_unit_test(test_hashes),        cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_chachapoly),    cmocka_unit_test(test_aesgcm),
-        cmocka_unit_test(test_libcrypto_gcm), cmocka_unit_test(test_mbedtls_gcm),
+        cmocka_unit_test(test_x25519),      cmocka_unit_test(test_x25519_iterated),
+        cmocka_unit_test(test_public_keys), cmocka_unit_test(test_count),
+        cmocka_unit_test(test_hashes),      cmocka_unit_test(test_hkdf_examples),
+        cmocka_unit_test(test_hmac),        cmocka_unit_test(test_chachapoly),
+        cmocka_unit_test(test_aesgcm),      cmocka_unit_test(test_libcrypto_gcm),
+        cmocka_unit_test(test_mbedtls_gcm),
     };
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;

@@ -524,7 +524,15 @@ static void test_options(void **state)
         {PEA_RECORDS, PEA_E_INVALID, NULL, "record_preserving", false, false, false, false},
         {PEA_NATIVE, PEA_E_INVALID, NULL, "psk", false, true, false, false},
         {PEA_NATIVE, PEA_E_INVALID, "Noise_XXpsk3_25519_ChaChaPoly_SHA256", "psk", false, false, false, false},
-        {PEA_NATIVE, PEA_E_UNSUPPORTED, "Noise_NN_25519_ChaChaPoly_SHA256", "NN", false, false, false, false},
+        {PEA_NATIVE, PEA_E_UNSUPPORTED, "Noise_NI_25519_ChaChaPoly_SHA256", "NI", false, false, false, false},
+        {PEA_NATIVE, PEA_E_UNSUPPORTED, "Noise_XXfallback_25519_ChaChaPoly_SHA256", "fallback", false, false, false,
+         false},
+        {PEA_NATIVE, PEA_E_INVALID, "Noise_N_25519_ChaChaPoly_SHA256", "one-way", false, false, false, false},
+        {PEA_NATIVE, PEA_E_INVALID, "Noise_Xpsk1_25519_ChaChaPoly_SHA256", "one-way", false, true, false, false},
+        {PEA_NATIVE, PEA_E_INVALID, "Noise_IK_25519_ChaChaPoly_SHA256", "identity", true, false, false, false},
+        {PEA_NATIVE, PEA_OK, "Noise_IK_25519_ChaChaPoly_SHA256", "", false, false, false, false},
+        {PEA_STREAM, PEA_OK, "Noise_NK_25519_ChaChaPoly_SHA256", "", true, false, false, false},
+        {PEA_NATIVE, PEA_OK, "Noise_KKpsk0_25519_ChaChaPoly_SHA256", "", false, true, false, false},
         {PEA_NATIVE, PEA_E_FORMAT, "XX", "five parts", false, false, false, false},
     };
     (void)state;

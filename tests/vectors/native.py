@@ -429,12 +429,15 @@ def test_attacks():
 
 
 def self_test():
-    with open(os.path.join(HERE, "cacophony-xx.json"), encoding="ascii") as file:
+    with open(os.path.join(HERE, "cacophony-25519.json"), encoding="ascii") as file:
         published = json.load(file)["vectors"]
     for vector in published:
         noise34.run_vector(vector)
-    if len(published) != 16:
-        raise AssertionError("16 published vectors are expected, %d are here" % len(published))
+    if len(published) != 472:
+        raise AssertionError("472 published vectors are expected, %d are here" % len(published))
+    with open(os.path.join(HERE, "noise-more.json"), encoding="ascii") as file:
+        if json.load(file)["vectors"] != noise34.more_vectors():
+            raise AssertionError("noise-more.json is not what noise34.py makes")
     cases = 0
     for case in bad_peers.bad_greetings():
         cases += 1

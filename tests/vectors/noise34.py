@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The Noise Protocol Framework, revision 34, as far as test vectors need it: XX and XXpsk3 over 25519.
+"""The Noise Protocol Framework, revision 34, as far as test vectors need it: all patterns over 25519.
 
 It exists to check peapod's C code by other means, and shares nothing with it. It is not for use in production: keys are
 never wiped, and nothing is constant in time that Python and its libraries do not make so.
 """
 import hashlib
 import hmac
+import json
+import re
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -16,10 +18,83 @@ MAX_NONCE = 2**64 - 1
 HASHES = {"SHA256": hashlib.sha256, "SHA512": hashlib.sha512, "BLAKE2b": hashlib.blake2b, "BLAKE2s": hashlib.blake2s}
 # cipher name: the AEAD, and how the 64-bit counter is laid out behind 4 zero bytes of nonce
 CIPHERS = {"ChaChaPoly": (ChaCha20Poly1305, "little"), "AESGCM": (AESGCM, "big")}
+# As the specification writes them, sections 7.4, 7.5 and 18.1: ">" and "<" begin a message, what is before "..." is known.
 PATTERNS = {
-    "XX": [["e"], ["e", "ee", "s", "es"], ["s", "se"]],
-    "XXpsk3": [["e"], ["e", "ee", "s", "es"], ["s", "se", "psk"]],
+    name: text.split(" ")
+    for name, text in (
+        line.strip().split(": ")
+        for line in """
+            N: < s ... > e es
+            K: > s < s ... > e es ss
+            X: < s ... > e es s ss
+            NN: > e < e ee
+            KN: > s ... > e < e ee se
+            NK: < s ... > e es < e ee
+            KK: > s < s ... > e es ss < e ee se
+            NX: > e < e ee s es
+            KX: > s ... > e < e ee se s es
+            XN: > e < e ee > s se
+            IN: > e s < e ee se
+            XK: < s ... > e es < e ee > s se
+            IK: < s ... > e es s ss < e ee se
+            XX: > e < e ee s es > s se
+            IX: > e s < e ee se s es
+            NK1: < s ... > e < e ee es
+            NX1: > e < e ee s > es
+            X1N: > e < e ee > s < se
+            X1K: < s ... > e es < e ee > s < se
+            XK1: < s ... > e < e ee es > s se
+            X1K1: < s ... > e < e ee es > s < se
+            X1X: > e < e ee s es > s < se
+            XX1: > e < e ee s > es s se
+            X1X1: > e < e ee s > es s < se
+            K1N: > s ... > e < e ee > se
+            K1K: > s < s ... > e es < e ee > se
+            KK1: > s < s ... > e < e ee se es
+            K1K1: > s < s ... > e < e ee es > se
+            K1X: > s ... > e < e ee s es > se
+            KX1: > s ... > e < e ee se s > es
+            K1X1: > s ... > e < e ee s > se es
+            I1N: > e s < e ee > se
+            I1K: < s ... > e es s < e ee > se
+            IK1: < s ... > e s < e ee se es
+            I1K1: < s ... > e s < e ee es > se
+            I1X: > e s < e ee s es > se
+            IX1: > e s < e ee se s > es
+            I1X1: > e s < e ee s > se es
+            XXfallback: > e ... < e ee s es > s se
+        """.strip().splitlines()
+    )
 }
+
+
+def messages_of(words):
+    """[(who, tokens)] of a list as above; who is ">" or "<"."""
+    messages = []
+    for word in words:
+        if word in "<>":
+            messages.append((word, []))
+        else:
+            messages[-1][1].append(word)
+    return messages
+
+
+def pattern_of(name):
+    """"IKpsk1+psk2": pre-messages, messages, whether there are psks."""
+    base = re.match("[A-Z0-9]+(fallback)?", name).group()
+    modifiers = [part for part in name[len(base) :].split("+") if part]
+    if base not in PATTERNS or any(re.fullmatch("psk[0-9]", part) is None for part in modifiers):
+        raise ValueError("no such pattern: " + name)
+    words = PATTERNS[base]
+    split = words.index("...") if "..." in words else 0
+    messages = messages_of(words[split + 1 if split else 0 :])
+    for modifier in modifiers:
+        place = int(modifier[3:])
+        if place == 0:
+            messages[0][1].insert(0, "psk")
+        else:
+            messages[place - 1][1].append("psk")
+    return messages_of(words[:split]), messages, bool(modifiers)
 
 
 class NoiseError(Exception):
@@ -45,8 +120,9 @@ class Suite:
         prefix, pattern, curve, cipher, hash_name = protocol.split("_")
         if prefix != "Noise" or curve != "25519":
             raise ValueError("not a protocol of this file: " + protocol)
-        self.protocol, self.pattern = protocol, PATTERNS[pattern]
-        self.psk = "psk" in pattern
+        self.protocol = protocol
+        self.known, self.pattern, self.psk = pattern_of(pattern)
+        self.one_way = len(self.pattern) == 1
         self.aead, self.order = CIPHERS[cipher]
         self.hash_new = HASHES[hash_name]
         self.hash_len = self.hash_new().digest_size
@@ -147,15 +223,24 @@ class SymmetricState:
 class Handshake:
     """One side. write() and read() alternate as the pattern says; after the last message split() is there."""
 
-    def __init__(self, protocol, initiator, static, ephemeral, prologue, psk=None):
+    def __init__(self, protocol, initiator, static, ephemeral, prologue, psk=None, remote=None, remote_ephemeral=None):
         self.suite, self.initiator = Suite(protocol), initiator
         if self.suite.psk != (psk is not None):
             raise ValueError("a psk is given exactly where the pattern has one")
         self.ss = SymmetricState(self.suite)
         self.ss.mix_hash(prologue)
         self.s, self.e, self.psk = static, ephemeral, psk
-        self.rs = self.re = None
+        self.rs, self.re = remote, remote_ephemeral
         self.step = 0
+        # by whom tokens are named: the one on the left, which after a fallback is not the one that begins
+        self.left = initiator == (self.suite.pattern[0][0] == ">")
+        for who, tokens in self.suite.known:
+            for token in tokens:
+                own = (who == ">") == self.left
+                key = public_key(getattr(self, token)) if own else getattr(self, "r" + token)
+                self.ss.mix_hash(key)
+                if token == "e" and self.suite.psk:
+                    self.ss.mix_key(key)
 
     @property
     def done(self):
@@ -165,13 +250,13 @@ class Handshake:
         if token == "psk":
             self.ss.mix_key_and_hash(self.psk)
             return
-        own, other = token if self.initiator else token[::-1]  # first letter: the initiator's key
+        own, other = token if self.left else token[::-1]  # first letter: the key of the one on the left
         self.ss.mix_key(dh(getattr(self, own), getattr(self, "r" + other)))
 
     def _turn(self, writing):
         if self.done or (self.step % 2 == 0) != (writing == self.initiator):
             raise ValueError("not this side's turn")
-        tokens = self.suite.pattern[self.step]
+        tokens = self.suite.pattern[self.step][1]
         self.step += 1
         return tokens
 
@@ -225,28 +310,137 @@ class Handshake:
         return send, receive, self.ss.h, exporter
 
 
-def run_vector(vector):
-    """Runs one vector in the format of cacophony; raises where it does not hold."""
+def sides_of(vector):
+    """Both handshakes of a vector in the format of cacophony."""
     sides = []
     for who in ("init", "resp"):
+
+        def get(name, of=who):
+            value = vector.get(of + "_" + name)
+            return None if value is None else bytes.fromhex(value)
+
         psks = vector.get(who + "_psks") or [None]
-        keys = [bytes.fromhex(vector[who + "_" + name]) for name in ("static", "ephemeral", "prologue")]
-        sides.append(Handshake(vector["protocol_name"], who == "init", *keys, psk=psks[0] and bytes.fromhex(psks[0])))
-    for number, message in enumerate(vector["messages"]):
-        writer, reader = sides if number % 2 == 0 else sides[::-1]
-        payload, expected = bytes.fromhex(message["payload"]), bytes.fromhex(message["ciphertext"])
+        sides.append(
+            Handshake(
+                vector["protocol_name"],
+                who == "init",
+                get("static"),
+                get("ephemeral"),
+                get("prologue"),
+                psk=psks[0] and bytes.fromhex(psks[0]),
+                remote=get("remote_static"),
+                remote_ephemeral=get("remote_ephemeral"),
+            )
+        )
+    return sides
+
+
+def play(vector, payloads):
+    """The wire of each payload in turn, and the handshake hash; raises where the two sides do not agree."""
+    sides, wires, binding = sides_of(vector), [], None
+    one_way = sides[0].suite.one_way
+    for number, payload in enumerate(payloads):
+        writer, reader = sides if number % 2 == 0 or one_way else sides[::-1]
         if isinstance(writer, Handshake):
             wire = writer.write(payload)
             got = reader.read(wire)
         else:
             wire = writer[0].seal(payload)
             got = reader[1].open(wire)
-        if wire != expected or got != payload:
+        if got != payload:
             raise AssertionError("%s: message %d differs" % (vector["protocol_name"], number))
+        wires.append(wire)
         if isinstance(writer, Handshake) and writer.done:
             sides = [side.split() for side in sides]
-            hashes = {bytes.fromhex(vector["handshake_hash"]), sides[0][2], sides[1][2]}
-            if len(hashes) != 1 or sides[0][3] != sides[1][3]:
+            binding = sides[0][2]
+            if sides[1][2] != binding or sides[0][3] != sides[1][3]:
                 raise AssertionError("%s: the handshake hash or the exporter differs" % vector["protocol_name"])
-    if isinstance(sides[0], Handshake):
+    if binding is None:
         raise AssertionError("%s: the handshake did not end" % vector["protocol_name"])
+    return wires, binding
+
+
+def run_vector(vector):
+    """Runs one vector in the format of cacophony; raises where it does not hold."""
+    messages = vector["messages"]
+    wires, binding = play(vector, [bytes.fromhex(message["payload"]) for message in messages])
+    if [wire.hex() for wire in wires] != [message["ciphertext"] for message in messages]:
+        raise AssertionError("%s: a message differs" % vector["protocol_name"])
+    if binding.hex() != vector["handshake_hash"]:
+        raise AssertionError("%s: the handshake hash differs" % vector["protocol_name"])
+
+
+# ---- Vectors of our own, where nobody publishes any ----
+
+# The handshake hashes of noise-c's tests/vector/noise-c-fallback.txt (MIT): each covers every byte that was said.
+FALLBACK_HASHES = {
+    "BLAKE2s": "54e424c6564898d6540f925faaa56516967c1b7847f4cac83016b6d1d318288a",
+    "BLAKE2b": "9ca839672840ab3f239a4d1d7136ecde9b3cb8244c0fdc7d6c56f4e394144a54"
+    "d28326d042ef30d8f253c977efce03d8f728686540672a9eac53dbf9b4c28b57",
+    "SHA256": "ecabd6cfc98cb5d46b2abdc22bf2c3e8dc97e40fc019eff2da912db4f19266c6",
+    "SHA512": "8a6cce86cce99ffcca5fa8ef912883823debb06721311b77ea64c2db7eba364d"
+    "37f94f712dea812832b3515857296f028a9c8b2b5f44185b559f350a11849f82",
+}
+STATICS = (
+    "e61ef9919cde45dd5f82166404bd08e38bceb5dfdfded0a34c8df7ed542214d1",
+    "4a3acbfdb163dec651dfa3194dece676d437029c62a408b4c5ea9114246e4893",
+)
+EPHEMERALS = (
+    "893e28b9dc6ca8d611ab664754b8ceb7bac5117349a4439a6b0569da977c464a",
+    "bbdb4cdbd309f1a1f2e1456967fe288cadd6f712d65dc7b7793d5e63da6b375b",
+)
+PSK = b"This is my Austrian perspective!".hex()
+PAYLOADS = [b"Ludwig von Mises", b"Murray Rothbard", b"F. A. Hayek", b"Carl Menger", b"Jean-Baptiste Say"]
+
+
+def vector_of(protocol):
+    """A vector with the keys that cacophony and noise-c use."""
+    suite = Suite(protocol)
+    fallback = suite.pattern[0][0] == "<"
+    prologue = (b"Prologue123" if fallback else b"John Galt").hex()
+    alice, bob = ("resp", "init") if fallback else ("init", "resp")
+    vector = {"protocol_name": protocol}
+    tokens = {">": set(), "<": set()}
+    for who, said in suite.pattern:
+        tokens[who] |= set(said)
+    for side, (name, arrow, peer) in enumerate(((alice, ">", bob), (bob, "<", alice))):
+        vector[name + "_prologue"] = prologue
+        vector[name + "_ephemeral"] = EPHEMERALS[side]
+        known = [(who, token) for who, said in suite.known for token in said]
+        if "s" in tokens[arrow] or (arrow, "s") in known:
+            vector[name + "_static"] = STATICS[side]
+        if (arrow, "s") in known:
+            vector[peer + "_remote_static"] = public_key(bytes.fromhex(STATICS[side])).hex()
+        if (arrow, "e") in known:
+            vector[peer + "_remote_ephemeral"] = public_key(bytes.fromhex(EPHEMERALS[side])).hex()
+        if suite.psk:
+            vector[name + "_psks"] = [PSK]
+    payloads = PAYLOADS[1:] if fallback else PAYLOADS  # the first one was said in the handshake that failed
+    payloads = payloads[: len(suite.pattern) + 1]
+    wires, binding = play(vector, payloads)
+    vector["handshake_hash"] = binding.hex()
+    vector["messages"] = [{"payload": p.hex(), "ciphertext": w.hex()} for p, w in zip(payloads, wires)]
+    return vector
+
+
+def more_vectors():
+    """XXfallback, as noise-c has it, and psks where cacophony has none: each place of each pattern, all places at once."""
+    names = []
+    for pattern in PATTERNS:
+        places = range(len(pattern_of(pattern)[1]) + 1)
+        plus = "+" if pattern.endswith("fallback") else ""
+        modifiers = ["psk%d" % place for place in places] + ["+".join("psk%d" % place for place in places)]
+        names += [pattern + plus + modifier for modifier in modifiers]
+    ciphers, hashes = sorted(CIPHERS), sorted(HASHES)
+    vectors = [vector_of("Noise_XXfallback_25519_%s_%s" % (c, h)) for c in ciphers for h in hashes]
+    for vector in vectors:
+        cipher, name = vector["protocol_name"].split("_")[3:]
+        if cipher == "ChaChaPoly" and vector["handshake_hash"] != FALLBACK_HASHES[name]:
+            raise AssertionError(vector["protocol_name"] + " is not what noise-c makes of it")
+    for number, name in enumerate(names):  # the suites take turns
+        vectors.append(vector_of("Noise_%s_25519_%s_%s" % (name, ciphers[number % 2], hashes[number % 4])))
+    return vectors
+
+
+if __name__ == "__main__":
+    print('{"vectors": [\n' + ",\n".join(json.dumps(vector) for vector in more_vectors()) + "\n]}")

@@ -17,7 +17,7 @@ pub const RECORD_MAX: usize = MESSAGE_MAX - TAG;
 pub struct Channel {
     socket: TcpStream,
     noise: snow::TransportState,
-    remote: Vec<u8>,
+    remote: Option<Vec<u8>>,
 }
 
 impl Channel {
@@ -37,13 +37,14 @@ impl Channel {
                 check_remote(&noise, options)?;
             }
         }
-        let remote = noise.get_remote_static().context("the pattern showed no static key")?.to_vec();
+        let remote = noise.get_remote_static().map(<[u8]>::to_vec);
         let noise = noise.into_transport_mode().context("splitting")?;
         Ok(Self { socket, noise, remote })
     }
 
-    pub fn remote(&self) -> &[u8] {
-        &self.remote
+    /// None: the pattern shows none.
+    pub fn remote(&self) -> Option<&[u8]> {
+        self.remote.as_deref()
     }
 
     pub fn write(&mut self, plain: &[u8]) -> Result<()> {
@@ -70,13 +71,21 @@ impl Channel {
 }
 
 fn start(options: &Options) -> Result<snow::HandshakeState> {
-    let protocol = options.protocol.parse().with_context(|| format!("the protocol {:?}", options.protocol))?;
+    let protocol: snow::params::NoiseParams =
+        options.protocol.parse().with_context(|| format!("the protocol {:?}", options.protocol))?;
+    let known = protocol.handshake.pattern.need_known_remote_pubkey(options.side == Side::Connect);
     let mut builder = snow::Builder::new(protocol)
         .local_private_key(&options.secret)
         .and_then(|builder| builder.prologue(options.prologue.as_bytes()))
         .context("preparing the handshake")?;
     if let Some(psk) = &options.psk {
-        builder = builder.psk(3, psk).context("setting the pre-shared key")?;
+        let place = options.protocol.split("psk").nth(1).and_then(|rest| rest.chars().next()?.to_digit(10));
+        let place = place.context("there is a psk, and no place for it in the protocol's name")?;
+        builder = builder.psk(place as u8, psk).context("setting the pre-shared key")?;
+    }
+    if known {
+        let remote = options.remote.as_ref().context("the pattern must know the peer's key beforehand")?;
+        builder = builder.remote_public_key(remote).context("setting the peer's key")?;
     }
     match options.side {
         Side::Connect => builder.build_initiator(),

@@ -49,7 +49,7 @@ fn run() -> Result<()> {
         std::process::exit(1);
     });
     let channel = Channel::open(open_socket(&options)?, &options)?;
-    println!("remote {}", options::to_hex(channel.remote()));
+    println!("remote {}", channel.remote().map_or_else(|| "none".to_string(), options::to_hex));
     match options.mode {
         Mode::Stream => converse(&mut Stream::new(channel), &options),
         Mode::Records => converse(&mut Records::new(channel), &options),

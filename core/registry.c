@@ -41,9 +41,11 @@ static uint64_t id_hash(uint64_t id)
     return pea__table_hash(&id, sizeof id);
 }
 
+/* Over what tells most of them apart: most of the structure is room for paths. */
 static uint64_t addr_hash(const pea_addr *addr)
 {
-    return pea__table_hash(addr, sizeof *addr);
+    size_t len = addr->family == PEA_ADDR_UNIX ? addr->path_len : sizeof addr->u.ip;
+    return pea__table_hash(addr, offsetof(pea_addr, u) + len);
 }
 
 static uint64_t hash_of_id(const pea__index_link *link)

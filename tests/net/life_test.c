@@ -202,8 +202,8 @@ static void nodes(net *n)
 
 /* ---- System calls ---- */
 
-/* Both ends'. The flights are those of docs/wire.md; epoll_ctl() is libev's: one to add each socket, one when the dial is
- * done, and one because it takes the end of both directions for room to write. */
+/* Both ends'. The flights are those of docs/wire.md; epoll_ctl() is libev's: one to add each socket, one when the dial
+ * is done, and one because it takes the end of both directions for room to write. */
 static void system_calls(void **state)
 {
     static const unsigned most[CALLS] = {

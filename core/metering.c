@@ -90,13 +90,13 @@ static void serve_next(pea__worker *w)
 bool pea__metering_round(pea__worker *w)
 {
     if (somebody_waits(w)) {
-        /* While somebody waits the loop does not rest: since the round before all time was taken by work. */
-        int64_t now = w->now_ms(), rest = w->paid_ms != 0 ? now - w->paid_ms : 0,
-                until = now + rest / PEA__HANDSHAKES_PART;
-        while (somebody_waits(w) && (w->paid < PEA__HANDSHAKES_PER_ROUND || w->now_ms() < until))
+        int64_t now = w->work_ms();
+        int64_t others = w->paid_ms != 0 ? now - w->paid_ms : 0; /* since the round before */
+        int64_t until = now + others / PEA__HANDSHAKES_PART;
+        while (somebody_waits(w) && (w->paid < PEA__HANDSHAKES_PER_ROUND || w->work_ms() < until))
             serve_next(w);
     }
     w->paid = 0;
-    w->paid_ms = somebody_waits(w) ? w->now_ms() : 0;
+    w->paid_ms = somebody_waits(w) ? w->work_ms() : 0;
     return somebody_waits(w);
 }

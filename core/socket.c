@@ -157,6 +157,11 @@ int64_t pea__wall_ms(void)
     return clock_ms(CLOCK_REALTIME);
 }
 
+int64_t pea__work_ms(void)
+{
+    return clock_ms(CLOCK_THREAD_CPUTIME_ID);
+}
+
 void pea__fds_close(const int fds[2])
 {
     close(fds[0]);

@@ -41,6 +41,9 @@ bool pea__exhausted(int sys);
 int64_t pea__now_ms(void);
 int64_t pea__wall_ms(void);
 
+/* Milliseconds that the calling thread has worked: a system call. */
+int64_t pea__work_ms(void);
+
 /* A pipe of the system's, for one thread to wake another: it does not block, and is closed on exec. PEA_OK |
  * PEA_E_SYS */
 PEA_MUST_CHECK pea_err pea__fds_open(int fds[2], pea_error *why);

@@ -20,7 +20,7 @@ typedef struct ledger {
     unsigned paid, paid_now; /* in all; in the latest round */
     unsigned round, most;
     pea_addr order[2 * FLOOD]; /* who was paid for, one after another */
-    int64_t now_ms;            /* the only clock that metering knows */
+    int64_t work_ms;           /* the only clock that metering knows */
     ev_check watch;            /* of how long rounds take */
 } ledger;
 
@@ -39,7 +39,7 @@ static pea_err costly_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf 
     book.paid_now = now == book.round ? book.paid_now + 1 : 1;
     book.round = now;
     book.most = book.paid_now > book.most ? book.paid_now : book.most;
-    book.now_ms++;
+    book.work_ms++;
     assert_true(book.paid < 2 * FLOOD);
     book.order[book.paid++] = *pea_stage_remote(env);
     return PEA_DONE;
@@ -47,30 +47,30 @@ static pea_err costly_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf 
 
 static const pea_stage_ops costly = {.version = PEA_STAGE_VERSION, .name = "costly", .step = costly_step};
 
-static int64_t now_ms(void)
+static int64_t work_ms(void)
 {
-    return book.now_ms;
+    return book.work_ms;
 }
 
 /* What else there is to do in each round takes long. */
 static void on_check(struct ev_loop *loop, ev_check *watch, int events)
 {
     (void)loop, (void)watch, (void)events;
-    book.now_ms += LONG_ROUND_MS;
+    book.work_ms += LONG_ROUND_MS;
 }
 
 static int setup(void **state)
 {
     static net n;
     net_setup(&n, PEA_NATIVE);
-    n.runtime->worker.now_ms = now_ms;
+    n.runtime->worker.work_ms = work_ms;
     pea_chain_unref(n.chain);
     check_ok(pea_chain_new(&n.chain, NULL, NULL));
     check_ok(pea_chain_add(n.chain, &costly, NULL, NULL));
     check_ok(pea_chain_plain(n.chain));
     memset(&book, 0, sizeof book);
     book.n = &n;
-    book.now_ms = 1;
+    book.work_ms = 1;
     *state = &n;
     return 0;
 }
@@ -111,13 +111,13 @@ static void a_flood_is_taken_in_portions(void **state)
     assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
 }
 
-/* A loop that has nothing to do saves no time up. */
-static void a_rest_before_a_flood_is_no_work(void **state)
+/* Work while nobody waited saves no time up. */
+static void what_was_before_a_flood_does_not_count(void **state)
 {
     net *n = *state;
     nodes(n);
     for (unsigned flood = 1; flood <= 2; flood++) {
-        book.now_ms += 3600000;
+        book.work_ms += 3600000;
         for (int i = 0; i < FLOOD; i++)
             dial_from(n, "127.0.1.1");
         net_wait(n, n->a.connects == flood * FLOOD && n->b.connects == flood * FLOOD);
@@ -204,7 +204,7 @@ int main(void)
 {
     faults_install();
     const struct CMUnitTest tests[] = {
-        entry(a_flood_is_taken_in_portions),     entry(a_rest_before_a_flood_is_no_work),
+        entry(a_flood_is_taken_in_portions),     entry(what_was_before_a_flood_does_not_count),
         entry(a_long_round_begins_more),         entry(who_leaves_is_not_paid_for),
         entry(a_node_that_goes_holds_nobody_up), entry(who_has_authenticated_passes_strangers),
     };

@@ -7,10 +7,10 @@
 
 #include "peapod/addr.h"
 
-/* A stream socket's type, closed on exec from its first moment where the system can do that;
+/* A stream socket's type: closed on exec from its first moment, and never waited for, where the system can do that;
  * pea__socket_ready() does it elsewhere. */
 #ifdef SOCK_CLOEXEC
-#define PEA__STREAM (SOCK_STREAM | SOCK_CLOEXEC)
+#define PEA__STREAM (SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK)
 #else
 #define PEA__STREAM SOCK_STREAM
 #endif

@@ -37,16 +37,18 @@ static struct iovec piece(pea_span span)
     return (struct iovec){unconst.out, span.len};
 }
 
-/* One system call. Returns the bytes that the socket took, -1 after an error that it told the round. */
-static ssize_t write_once(pea_conn *c, const pea_span *spans, size_t n_spans)
+/* One system call. Returns the bytes that the socket took, -1 after an error that it told the round. `last`: our end of
+ * the stream follows at once, and leaves in the same segment. */
+static ssize_t write_once(pea_conn *c, const pea_span *spans, size_t n_spans, bool last)
 {
+    int flags = MSG_NOSIGNAL | (last ? MSG_MORE : 0);
     struct iovec pieces[2];
     struct msghdr h = {.msg_iov = pieces, .msg_iovlen = n_spans};
     for (size_t i = 0; i < n_spans; i++)
         pieces[i] = piece(spans[i]);
     ssize_t n;
     do
-        n = n_spans == 1 ? send(c->fd, spans[0].data, spans[0].len, MSG_NOSIGNAL) : sendmsg(c->fd, &h, MSG_NOSIGNAL);
+        n = n_spans == 1 ? send(c->fd, spans[0].data, spans[0].len, flags) : sendmsg(c->fd, &h, flags);
     while (n < 0 && errno == EINTR);
     if (n < 0 && !pea__would_block(errno)) {
         c->sys_errno = errno; /* told in the round: a callback may be on the stack */
@@ -76,7 +78,7 @@ static void write_some(pea_conn *c, unsigned writes, size_t least)
             return;
         }
         size_t want = spans[0].len + (n_spans > 1 ? spans[1].len : 0);
-        ssize_t n = write_once(c, spans, n_spans);
+        ssize_t n = write_once(c, spans, n_spans, pea__pipe_ends_with(c->pipe, want));
         if (n < 0)
             return;
         size_t sent = (size_t)n;

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Where inbound connections come from: bound sockets, and accept() that neither blocks nor spins. */
-#if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* accept4() */
-#endif
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -97,7 +94,7 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
     }
     pea_error why;
     pea_conn *conn;
-    if (pea__socket_ready(fd, from, &why) != PEA_OK) {
+    if (pea__socket_accepted(fd, from, &why) != PEA_OK) {
         log_lost(node, &why);
         pea__admission_gone(node, &origin, false);
         close(fd);
@@ -117,11 +114,7 @@ static bool accept_one(pea_listener *l)
     struct sockaddr_storage from;
     socklen_t len = sizeof from;
     memset(&from, 0, sizeof from);
-#if defined(SOCK_CLOEXEC) && defined(_GNU_SOURCE)
-    int fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
-#else
-    int fd = accept(l->fd, (struct sockaddr *)&from, &len);
-#endif
+    int fd = pea__socket_accept(l->fd, &from, &len);
     if (fd < 0) {
         if (pea__exhausted(errno))
             rest(l, errno);
@@ -152,7 +145,7 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
         return;
     l->accepting = true; /* on_accept may stop listening */
     for (unsigned i = 0; i < PEA__ACCEPTS_PER_EVENT && l->fd >= 0 && !full(l, i == 0); i++) {
-        if (accept_one(l))
+        if ((i == 0 || somebody_waits(l)) && accept_one(l)) /* accept() that finds nobody makes a socket in vain */
             continue;
         l->room = 1; /* nobody waits any more */
         break;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What strangers may make a thread compute: a few handshakes in each round of its loop, paid for just before the first
- * Diffie-Hellman, so that whoever is connected is served in between. Who cannot be paid for yet stands in one of two
- * lines; those whose neighbours have authenticated lately have a share of their own, which strangers cannot take. */
+ * Diffie-Hellman, so that whoever is connected is served in between; and where those make rounds long, a part of the
+ * time, so that whoever comes is served as well. Who cannot be paid for yet stands in one of two lines; those whose
+ * neighbours have authenticated lately have a share of their own, which strangers cannot take. */
 #include "runtime_priv.h"
 
 /* ---- Lines ---- */
@@ -49,20 +50,24 @@ void pea__metering_stop(pea__worker *w)
 
 /* ---- Paying ---- */
 
+static bool somebody_waits(const pea__worker *w)
+{
+    return w->known.len + w->strangers.len > 0;
+}
+
 static void pay(pea_conn *c)
 {
+    c->worker->paid++;
     pea__pipe_paid(c->pipe);
     c->pump_due = true;
-    pea__worker_queue(c->worker, c);
 }
 
 void pea__metering_ask(pea_conn *c)
 {
     pea__worker *w = c->worker;
-    bool nobody_waits = w->known.len + w->strangers.len == 0;
-    if (nobody_waits && w->paid < PEA__HANDSHAKES_PER_ROUND) {
-        w->paid++;
-        pay(c); /* and so there is a round, in which the count begins anew */
+    if (!somebody_waits(w) && w->paid < PEA__HANDSHAKES_PER_ROUND) {
+        pay(c);
+        pea__worker_queue(w, c); /* and so there is a round, in which the count begins anew */
         return;
     }
     if (line_push(pea__ranges_known(c->node, &c->origin, pea__now_ms()) ? &w->known : &w->strangers, c->id) != PEA_OK)
@@ -71,17 +76,27 @@ void pea__metering_ask(pea_conn *c)
         pea__worker_rounds(w);
 }
 
+/* In turns; where one line is empty the other has it all. */
+static void serve_next(pea__worker *w)
+{
+    bool known = w->strangers.len == 0 || (w->known.len > 0 && w->paid % 2 == 0);
+    pea_conn *c = line_pop(w, known ? &w->known : &w->strangers);
+    if (c == NULL)
+        return;
+    pay(c);
+    pea__conn_round(c); /* here, so that it is known how long it takes */
+}
+
 bool pea__metering_round(pea__worker *w)
 {
-    w->paid = 0;
-    while (w->paid < PEA__HANDSHAKES_PER_ROUND && w->known.len + w->strangers.len > 0) {
-        /* In turns; where one line is empty the other has it all. */
-        bool known = w->strangers.len == 0 || (w->known.len > 0 && w->paid % 2 == 0);
-        pea_conn *c = line_pop(w, known ? &w->known : &w->strangers);
-        if (c == NULL)
-            continue;
-        w->paid++;
-        pay(c);
+    if (somebody_waits(w)) {
+        int64_t now = w->work_ms();
+        int64_t others = w->paid_ms != 0 ? now - w->paid_ms : 0; /* since the round before */
+        int64_t until = now + others / PEA__HANDSHAKES_PART;
+        while (somebody_waits(w) && (w->paid < PEA__HANDSHAKES_PER_ROUND || w->work_ms() < until))
+            serve_next(w);
     }
-    return w->known.len + w->strangers.len > 0;
+    w->paid = 0;
+    w->paid_ms = somebody_waits(w) ? w->work_ms() : 0;
+    return somebody_waits(w);
 }

@@ -93,6 +93,9 @@ PEA_MUST_CHECK pea_err pea__pipe_lent_back(pea_pipe *pipe, pea_msg *msg);
 /* As pea_pipe_output(), in up to two pieces. */
 PEA_MUST_CHECK pea_err pea__pipe_output(pea_pipe *pipe, pea_span spans[2], size_t *n);
 
+/* Whether the `n` bytes that it gave are the last: PEA_EOF follows. */
+bool pea__pipe_ends_with(const pea_pipe *pipe, size_t n);
+
 /* Whether pea_pipe_output() would have something to say. */
 bool pea__pipe_has_output(const pea_pipe *pipe);
 

@@ -159,6 +159,11 @@ void pea_pipe_sent(pea_pipe *p, size_t n)
     p->sealed_when_empty = p->sealed_total;
 }
 
+bool pea__pipe_ends_with(const pea_pipe *p, size_t n)
+{
+    return (is_last_word(p) || p->wire_end_said) && pea__tx_waits(p) + p->out.len == n;
+}
+
 bool pea__pipe_has_output(const pea_pipe *p)
 {
     return pea__tx_waits(p) + p->out.len > 0 || p->pong_owed || (is_last_word(p) && !p->wire_end_said);

@@ -24,7 +24,8 @@
 #define PEA__ACCEPTS_PER_EVENT 16u
 #define PEA__ACCEPT_PAUSE_S 0.1      /* when descriptors or memory are exhausted */
 #define PEA__ROOM_PAUSE_S 0.001      /* until somebody on another thread has made room */
-#define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others */
+#define PEA__HANDSHAKES_PER_ROUND 4u /* that a thread begins for others, however short the round is */
+#define PEA__HANDSHAKES_PART 4       /* of what else a thread does in a round, they may have one part in so many */
 #define PEA__CONN_COST 2048u /* what admission counts for a connection beside its buffers, and what its chain says */
 
 /* ---- worker.c: one loop thread ---- */
@@ -45,6 +46,8 @@ typedef struct pea__worker {
     pea_conn *round, **round_end;       /* to flush or to reap when this round's callbacks are done */
     pea__line known, strangers;         /* metering.c: who waits to begin a handshake */
     uint32_t paid;                      /* handshakes begun in this round */
+    int64_t paid_ms;                    /* when those of the round before had been; 0: nobody waited on */
+    int64_t (*work_ms)(void);           /* that clock: pea__work_ms(), but in tests */
     pea_node *nodes_due;                /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;                    /* fed for this round, started for the next */
     ev_timer unsaid;                    /* log.c: it runs while log lines were left out here */
@@ -97,7 +100,7 @@ void pea__worker_touch(pea__worker *w);
  * there is nothing to do. */
 void pea__worker_turn(pea__worker *w);
 
-/* ---- metering.c: how many handshakes a thread begins in a round ---- */
+/* ---- metering.c: what handshakes a thread begins in a round ---- */
 
 void pea__metering_ask(pea_conn *conn);   /* its pipe asks to be paid for */
 bool pea__metering_round(pea__worker *w); /* once in a round; true: somebody waits for the next one */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Sockets and clocks, for whoever drives a pipe: with libev or without. Listening is listen_socket.c's business. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
-#define _GNU_SOURCE /* pipe2() */
+#define _GNU_SOURCE /* accept4(), pipe2() */
 #endif
 #include "socket_priv.h"
 
@@ -22,11 +22,8 @@ static pea_err option(int fd, int level, int name, const char *what, pea_error *
     return setsockopt(fd, level, name, &on, sizeof on) == 0 ? PEA_OK : pea__error_sys(why, errno, what);
 }
 
-pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
+static pea_err set_options(int fd, const pea_addr *addr, pea_error *why)
 {
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-        return pea__error_sys(why, errno, "fcntl");
 #ifdef SO_NOSIGPIPE
     pea_err quiet = option(fd, SOL_SOCKET, SO_NOSIGPIPE, "SO_NOSIGPIPE", why);
     if (quiet != PEA_OK)
@@ -36,6 +33,47 @@ pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
         return PEA_OK;
     return option(fd, IPPROTO_TCP, TCP_NODELAY, "TCP_NODELAY",
                   why); /* what is sent together is written together already */
+}
+
+pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+        return pea__error_sys(why, errno, "fcntl");
+    return set_options(fd, addr, why);
+}
+
+/* ---- Accepting ---- */
+
+int pea__socket_accept(int listener, struct sockaddr_storage *from, socklen_t *len)
+{
+#ifdef __linux__
+    return accept4(listener, (struct sockaddr *)from, len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+#else
+    return accept(listener, (struct sockaddr *)from, len);
+#endif
+}
+
+pea_err pea__socket_accepted(int fd, const pea_addr *from, pea_error *why)
+{
+#ifdef __linux__ /* options are inherited from the socket that listens */
+    (void)fd, (void)from, (void)why;
+    return PEA_OK;
+#else
+    return pea__socket_ready(fd, from, why);
+#endif
+}
+
+/* ---- Dialling ---- */
+
+/* One that socket() made, as PEA__STREAM. */
+static pea_err ready_anew(int fd, const pea_addr *addr, pea_error *why)
+{
+#ifdef SOCK_CLOEXEC
+    return set_options(fd, addr, why);
+#else
+    return pea__socket_ready(fd, addr, why);
+#endif
 }
 
 /* 0, EINPROGRESS or an error. */
@@ -53,7 +91,7 @@ pea_err pea__socket_dial(const pea_addr *addr, int *fd, int *result, pea_error *
     *fd = socket(to.ss_family, PEA__STREAM, 0);
     if (*fd < 0)
         return pea__error_sys(why, errno, "socket");
-    pea_err err = pea__socket_ready(*fd, addr, why);
+    pea_err err = ready_anew(*fd, addr, why);
     if (err != PEA_OK) {
         close(*fd);
         return err;
@@ -100,6 +138,8 @@ bool pea__exhausted(int sys)
     return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
 }
 
+/* ---- Clocks and pipes ---- */
+
 static int64_t clock_ms(clockid_t clock)
 {
     struct timespec t;
@@ -115,6 +155,11 @@ int64_t pea__now_ms(void)
 int64_t pea__wall_ms(void)
 {
     return clock_ms(CLOCK_REALTIME);
+}
+
+int64_t pea__work_ms(void)
+{
+    return clock_ms(CLOCK_THREAD_CPUTIME_ID);
 }
 
 void pea__fds_close(const int fds[2])

@@ -5,12 +5,20 @@
 
 #include "addr_priv.h"
 
+#ifndef MSG_MORE
+#define MSG_MORE 0 /* more segments: no harm */
+#endif
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* such systems have SO_NOSIGPIPE instead: see pea__socket_ready() */
 #endif
 
 /* Sets CLOEXEC and NONBLOCK, and no delay on TCP. PEA_OK | PEA_E_SYS */
 PEA_MUST_CHECK pea_err pea__socket_ready(int fd, const pea_addr *addr, pea_error *why);
+
+/* accept() on a socket that is ready in this sense. A descriptor, or -1 and errno; it is ready as well after
+ * pea__socket_accepted(): PEA_OK | PEA_E_SYS */
+int pea__socket_accept(int listener, struct sockaddr_storage *from, socklen_t *len);
+PEA_MUST_CHECK pea_err pea__socket_accepted(int fd, const pea_addr *from, pea_error *why);
 
 /* A new socket that begins to connect. `*result` is what connect() said: 0, EINPROGRESS or an error. PEA_OK |
  * PEA_E_SYS */
@@ -32,6 +40,9 @@ bool pea__exhausted(int sys);
 /* Milliseconds: monotonic, and since 1970. */
 int64_t pea__now_ms(void);
 int64_t pea__wall_ms(void);
+
+/* Milliseconds that the calling thread has worked: a system call. */
+int64_t pea__work_ms(void);
 
 /* A pipe of the system's, for one thread to wake another: it does not block, and is closed on exec. PEA_OK |
  * PEA_E_SYS */

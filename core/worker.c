@@ -162,6 +162,7 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
         return pea__error(why, PEA_E_NOMEM, NULL);
     w->runtime = runtime;
     w->fork_count = runtime->fork_count;
+    w->work_ms = pea__work_ms;
     w->loop = loop;
     pea__registry_worker_init(w);
     w->round_end = &w->round;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Handshakes are paid for: a flood of them takes a few in each round of the loop, whoever is connected is served in
- * between, and whose neighbours have authenticated does not wait behind strangers. */
+/* Handshakes are paid for: a flood of them takes a few in each round of the loop and a part of a long one's time,
+ * whoever is connected is served in between, and whose neighbours have authenticated does not wait behind
+ * strangers. */
 #include "support/faults.h"
 #include "support/net.h"
 
@@ -11,7 +12,7 @@
 
 #include "runtime_priv.h"
 
-enum { FLOOD = 60 };
+enum { FLOOD = 60, LONG_ROUND_MS = 80 };
 
 /* What the stage of b's chain saw. */
 typedef struct ledger {
@@ -19,6 +20,8 @@ typedef struct ledger {
     unsigned paid, paid_now; /* in all; in the latest round */
     unsigned round, most;
     pea_addr order[2 * FLOOD]; /* who was paid for, one after another */
+    int64_t work_ms;           /* the only clock that metering knows */
+    ev_check watch;            /* of how long rounds take */
 } ledger;
 
 static ledger book;
@@ -36,6 +39,7 @@ static pea_err costly_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf 
     book.paid_now = now == book.round ? book.paid_now + 1 : 1;
     book.round = now;
     book.most = book.paid_now > book.most ? book.paid_now : book.most;
+    book.work_ms++;
     assert_true(book.paid < 2 * FLOOD);
     book.order[book.paid++] = *pea_stage_remote(env);
     return PEA_DONE;
@@ -43,16 +47,30 @@ static pea_err costly_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf 
 
 static const pea_stage_ops costly = {.version = PEA_STAGE_VERSION, .name = "costly", .step = costly_step};
 
+static int64_t work_ms(void)
+{
+    return book.work_ms;
+}
+
+/* What else there is to do in each round takes long. */
+static void on_check(struct ev_loop *loop, ev_check *watch, int events)
+{
+    (void)loop, (void)watch, (void)events;
+    book.work_ms += LONG_ROUND_MS;
+}
+
 static int setup(void **state)
 {
     static net n;
     net_setup(&n, PEA_NATIVE);
+    n.runtime->worker.work_ms = work_ms;
     pea_chain_unref(n.chain);
     check_ok(pea_chain_new(&n.chain, NULL, NULL));
     check_ok(pea_chain_add(n.chain, &costly, NULL, NULL));
     check_ok(pea_chain_plain(n.chain));
     memset(&book, 0, sizeof book);
     book.n = &n;
+    book.work_ms = 1;
     *state = &n;
     return 0;
 }
@@ -91,6 +109,35 @@ static void a_flood_is_taken_in_portions(void **state)
     net_wait(n, n->a.connects == FLOOD && n->b.connects == FLOOD);
     assert_int_equal(book.paid, FLOOD);
     assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
+}
+
+/* Work while nobody waited saves no time up. */
+static void what_was_before_a_flood_does_not_count(void **state)
+{
+    net *n = *state;
+    nodes(n);
+    for (unsigned flood = 1; flood <= 2; flood++) {
+        book.work_ms += 3600000;
+        for (int i = 0; i < FLOOD; i++)
+            dial_from(n, "127.0.1.1");
+        net_wait(n, n->a.connects == flood * FLOOD && n->b.connects == flood * FLOOD);
+    }
+    assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
+}
+
+/* Where whoever is connected makes rounds long, handshakes have their part of them. */
+static void a_long_round_begins_more(void **state)
+{
+    net *n = *state;
+    nodes(n);
+    for (int i = 0; i < FLOOD; i++)
+        dial_from(n, "127.0.1.1");
+    net_wait(n, n->b.accepts == FLOOD);
+    ev_check_init(&book.watch, on_check);
+    ev_check_start(n->loop, &book.watch);
+    net_wait(n, n->a.connects == FLOOD && n->b.connects == FLOOD);
+    ev_check_stop(n->loop, &book.watch);
+    assert_int_equal(book.most, LONG_ROUND_MS / PEA__HANDSHAKES_PART); /* a millisecond each */
 }
 
 /* Whoever waits may leave, and is not paid for. */
@@ -157,10 +204,9 @@ int main(void)
 {
     faults_install();
     const struct CMUnitTest tests[] = {
-        entry(a_flood_is_taken_in_portions),
-        entry(who_leaves_is_not_paid_for),
-        entry(a_node_that_goes_holds_nobody_up),
-        entry(who_has_authenticated_passes_strangers),
+        entry(a_flood_is_taken_in_portions),     entry(what_was_before_a_flood_does_not_count),
+        entry(a_long_round_begins_more),         entry(who_leaves_is_not_paid_for),
+        entry(a_node_that_goes_holds_nobody_up), entry(who_has_authenticated_passes_strangers),
     };
     return cmocka_run_group_tests_name("metering", tests, NULL, NULL);
 }

@@ -76,27 +76,31 @@ void pea__metering_ask(pea_conn *c)
         pea__worker_rounds(w);
 }
 
-/* In turns; where one line is empty the other has it all. */
-static void serve_next(pea__worker *w)
+/* Pays for the next one, in turns; where one line is empty the other has it all. NULL: it has gone meanwhile. */
+static pea_conn *pay_next(pea__worker *w)
 {
     bool known = w->strangers.len == 0 || (w->known.len > 0 && w->paid % 2 == 0);
     pea_conn *c = line_pop(w, known ? &w->known : &w->strangers);
-    if (c == NULL)
-        return;
-    pay(c);
-    pea__conn_round(c); /* here, so that it is known how long it takes */
+    if (c != NULL)
+        pay(c);
+    return c;
 }
 
 bool pea__metering_round(pea__worker *w)
 {
+    pea_conn *c;
+    w->paid = 0;
+    while (somebody_waits(w) && w->paid < PEA__HANDSHAKES_PER_ROUND)
+        if ((c = pay_next(w)) != NULL)
+            pea__worker_queue(w, c); /* for the next round: who leaves by then costs nothing */
     if (somebody_waits(w)) {
         int64_t now = w->work_ms();
         int64_t others = w->paid_ms != 0 ? now - w->paid_ms : 0; /* since the round before */
         int64_t until = now + others / PEA__HANDSHAKES_PART;
-        while (somebody_waits(w) && (w->paid < PEA__HANDSHAKES_PER_ROUND || w->work_ms() < until))
-            serve_next(w);
+        while (somebody_waits(w) && w->work_ms() < until)
+            if ((c = pay_next(w)) != NULL)
+                pea__conn_round(c); /* here, so that it is known how long it takes */
     }
-    w->paid = 0;
     w->paid_ms = somebody_waits(w) ? w->work_ms() : 0;
     return somebody_waits(w);
 }

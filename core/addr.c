@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/un.h>
 
+#include "buf_priv.h"
 #include "err_priv.h"
 
 /* ---- Parsing ---- */
@@ -154,6 +155,52 @@ bool pea_addr_is_local(const pea_addr *addr)
     default:
         return addr->family == PEA_ADDR_UNIX;
     }
+}
+
+/* ---- Places ---- */
+
+pea_err pea__place_set(pea__place *place, const pea_addr *addr)
+{
+    bool path = addr->family == PEA_ADDR_UNIX && addr->path_len > 0;
+    pea_addr *whole = place->whole;
+    if (path && whole == NULL && (whole = pea__alloc(sizeof *whole)) == NULL)
+        return PEA_E_NOMEM;
+    if (whole != NULL)
+        *whole = *addr;
+    *place = (pea__place){
+        .family = addr->family, .path_len = addr->path_len, .port = addr->port, .scope = addr->scope, .whole = whole};
+    if (addr->family != PEA_ADDR_UNIX)
+        memcpy(place->ip, addr->u.ip, sizeof place->ip);
+    return PEA_OK;
+}
+
+void pea__place_clear(pea__place *place)
+{
+    pea__free(place->whole);
+    *place = (pea__place){.family = PEA_ADDR_NONE};
+}
+
+pea_addr pea__place_addr(const pea__place *place)
+{
+    if (place->path_len > 0)
+        return *place->whole;
+    pea_addr addr = {.family = place->family, .port = place->port, .scope = place->scope, .u.path = ""};
+    memcpy(addr.u.ip, place->ip, sizeof place->ip);
+    return addr;
+}
+
+bool pea__place_is(const pea__place *place, const pea_addr *addr)
+{
+    const pea_addr mine = pea__place_addr(place);
+    return pea_addr_equal(&mine, addr);
+}
+
+const pea_addr *pea__place_whole(pea__place *place)
+{
+    static const pea_addr forgotten = {.family = PEA_ADDR_NONE};
+    if (place->whole == NULL && (place->whole = pea__alloc(sizeof *place->whole)) != NULL)
+        *place->whole = pea__place_addr(place);
+    return place->whole != NULL ? place->whole : &forgotten;
 }
 
 /* ---- Sockets ---- */

@@ -15,6 +15,24 @@
 #define PEA__STREAM SOCK_STREAM
 #endif
 
+/* An address as connections keep it: few have a path, and there are very many of these. All zero is no address. */
+typedef struct pea__place {
+    uint8_t family, path_len;
+    uint16_t port;
+    uint32_t scope;
+    uint8_t ip[16];
+    pea_addr *whole; /* of a path, or for who asked for it; else NULL */
+} pea__place;
+
+/* What was asked for whole follows. PEA_OK | PEA_E_NOMEM (a path alone takes memory), and it is as before */
+PEA_MUST_CHECK pea_err pea__place_set(pea__place *place, const pea_addr *addr);
+void pea__place_clear(pea__place *place);
+pea_addr pea__place_addr(const pea__place *place);
+bool pea__place_is(const pea__place *place, const pea_addr *addr); /* pea_addr_equal() */
+
+/* The same until it is cleared, for who asks; no address where there is no memory. */
+const pea_addr *pea__place_whole(pea__place *place);
+
 /* 0 to 65535 in decimal digits and nothing else. */
 bool pea__port_read(const char *text, uint16_t *port);
 

@@ -12,10 +12,10 @@ static pea__peer_entry *entry_of(pea__index_link *link)
     return link != NULL ? (pea__peer_entry *)(void *)((char *)link - offsetof(pea__peer_entry, link)) : NULL;
 }
 
-static uint64_t peer_hash(pea_peer_kind kind, const uint8_t id[PEA_ID_BYTES])
+static uint64_t peer_hash(const pea__who *who)
 {
-    uint8_t key[1 + PEA_ID_BYTES] = {(uint8_t)kind};
-    memcpy(key + 1, id, PEA_ID_BYTES);
+    uint8_t key[1 + PEA_ID_BYTES] = {(uint8_t)who->kind};
+    memcpy(key + 1, who->id, PEA_ID_BYTES);
     return pea__table_hash(key, sizeof key);
 }
 
@@ -23,7 +23,7 @@ static uint64_t hash_of_entry(const pea__index_link *link)
 {
     const pea__peer_entry *entry =
         (const pea__peer_entry *)(const void *)((const char *)link - offsetof(pea__peer_entry, link));
-    return peer_hash(entry->kind, entry->id);
+    return peer_hash(&entry->who);
 }
 
 void pea__by_peer_init(pea_node *node)
@@ -31,21 +31,27 @@ void pea__by_peer_init(pea_node *node)
     node->by_peer.hash = hash_of_entry;
 }
 
-static pea__peer_entry *entry_find(const pea_node *node, const pea_peer *peer)
+static pea__peer_entry *entry_of_who(const pea_node *node, const pea__who *who)
 {
-    pea__peer_entry *e = entry_of(pea__index_at(&node->by_peer, peer_hash(peer->kind, peer->id)));
-    while (e != NULL && (e->kind != peer->kind || memcmp(e->id, peer->id, PEA_ID_BYTES) != 0))
+    pea__peer_entry *e = entry_of(pea__index_at(&node->by_peer, peer_hash(who)));
+    while (e != NULL && (e->who.kind != who->kind || memcmp(e->who.id, who->id, PEA_ID_BYTES) != 0))
         e = entry_of(e->link.next);
     return e;
 }
 
-static pea__peer_entry *entry_new(pea_node *node, const pea_peer *peer)
+static pea__peer_entry *entry_find(const pea_node *node, const pea_peer *peer)
+{
+    pea__who who = {.kind = peer->kind};
+    memcpy(who.id, peer->id, sizeof who.id);
+    return entry_of_who(node, &who);
+}
+
+static pea__peer_entry *entry_new(pea_node *node, const pea__who *who)
 {
     pea__peer_entry *entry = pea__alloc(sizeof *entry);
     if (entry == NULL)
         return NULL;
-    entry->kind = peer->kind;
-    memcpy(entry->id, peer->id, PEA_ID_BYTES);
+    entry->who = *who;
     if (pea__index_add(&node->by_peer, &entry->link))
         return entry;
     pea__free(entry);
@@ -56,9 +62,9 @@ pea__peer_entry *pea__peer_entry_of(pea_conn *conn)
 {
     if (conn->named != NULL)
         return conn->named;
-    const pea_peer *peer = pea_pipe_peer(conn->pipe);
-    pea__peer_entry *entry = entry_find(conn->node, peer);
-    if (entry == NULL && (entry = entry_new(conn->node, peer)) == NULL)
+    const pea__who *who = pea__pipe_who(conn->pipe);
+    pea__peer_entry *entry = entry_of_who(conn->node, who);
+    if (entry == NULL && (entry = entry_new(conn->node, who)) == NULL)
         return NULL;
     entry->refs++;
     conn->named = entry;
@@ -69,7 +75,7 @@ pea__peer_entry *pea__peer_entry_of(pea_conn *conn)
 
 pea_err pea__by_peer_add(pea_conn *conn)
 {
-    if (pea_pipe_peer(conn->pipe) == NULL)
+    if (pea__pipe_who(conn->pipe) == NULL)
         return PEA_OK;
     pea__registry_lock(conn->node);
     pea__peer_entry *entry = pea__peer_entry_of(conn);

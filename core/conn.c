@@ -62,9 +62,7 @@ static void tick(pea_conn *c)
 static void snapshot_refused(const pea_conn *c, pea_conn_info *info)
 {
     pea_conn_snapshot(c, info);
-    const pea_peer *refused = pea_pipe_refused(c->pipe);
-    if (refused != NULL)
-        info->peer = *refused;
+    (void)pea__pipe_copy_refused(c->pipe, &info->peer);
 }
 
 static void log_end(pea_conn *c, const pea_reason *reason)
@@ -394,6 +392,7 @@ static void on_io(struct ev_loop *loop, ev_io *io, int events)
 static void conn_clear(pea_conn *c)
 {
     pea_pipe_free(c->pipe);
+    pea__place_clear(&c->remote);
     pea__target_free(c->target);
 }
 
@@ -438,7 +437,6 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
     c->id = ++r->last_conn * (r->n_threads + 1u) + c->worker->index;
     c->fd = fd;
     c->responder = dial == NULL || dial->side == PEA_RESPONDER;
-    c->remote = *remote;
     c->origin = *origin;
     c->since_ms = c->born_ms = pea__now_ms();
     c->connecting = dial_errno != 0;
@@ -449,13 +447,16 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
                           .side = c->responder ? PEA_RESPONDER : PEA_INITIATOR,
                           .codec = codec,
                           .policy = node->policy,
-                          .remote = &c->remote,
                           .expect = dial != NULL ? dial->expect : NULL,
                           .name = dial != NULL ? dial->name : NULL,
                           .high_water = node->limits.high_water,
                           .low_water = node->limits.low_water,
                           .half_close = node->limits.half_close};
-    err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, r->serial, c->id, why);
+    err = pea__place_set(&c->remote, remote);
+    if (err != PEA_OK)
+        (void)pea__error(why, err, NULL);
+    else
+        err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, &c->remote, r->serial, c->id, why);
     if (err == PEA_OK && dial == NULL)
         pea__pipe_meter(c->pipe);
     if (err == PEA_OK && target != NULL && target->names)

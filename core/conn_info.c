@@ -34,7 +34,11 @@ const pea_peer *pea_conn_peer(const pea_conn *c)
 
 const pea_addr *pea_conn_remote(const pea_conn *c)
 {
-    return &c->remote;
+    union { /* nobody sees that it is written out */
+        const pea__place *in;
+        pea__place *out;
+    } remote = {.in = &c->remote};
+    return pea__place_whole(remote.out);
 }
 
 size_t pea_conn_queued(const pea_conn *c)
@@ -57,7 +61,7 @@ void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
     *info = (pea_conn_info){.id = c->id,
                             .side = pea_conn_side(c),
                             .state = pea_conn_state(c),
-                            .remote = c->remote,
+                            .remote = pea__place_addr(&c->remote),
                             .messages_in = c->messages_in,
                             .messages_out = c->messages_out,
                             .bytes_in = c->bytes_in,
@@ -66,6 +70,5 @@ void pea_conn_snapshot(const pea_conn *c, pea_conn_info *info)
     socklen_t len = sizeof local;
     if (getsockname(c->fd, (struct sockaddr *)&local, &len) == 0)
         pea__addr_from_socket(&info->local, &local, len);
-    if (pea_pipe_peer(c->pipe) != NULL)
-        info->peer = *pea_pipe_peer(c->pipe);
+    (void)pea__pipe_copy_peer(c->pipe, &info->peer);
 }

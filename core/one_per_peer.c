@@ -12,7 +12,8 @@
 
 static bool decides(const pea_conn *c)
 {
-    const pea_peer *self = pea__pipe_self(c->pipe), *peer = pea_pipe_peer(c->pipe);
+    const pea_peer *self = pea__pipe_self(c->pipe);
+    const pea__who *peer = pea__pipe_who(c->pipe);
     return self->kind != PEA_PEER_NONE && memcmp(self->id, peer->id, PEA_ID_BYTES) > 0;
 }
 
@@ -122,7 +123,7 @@ void pea__claim(pea_conn *c)
     pea_node *node = c->node;
     question q = {0, NULL, NULL};
     claim verdict = GRANTED;
-    bool named = pea__pipe_self(c->pipe)->kind != PEA_PEER_NONE && pea_pipe_peer(c->pipe) != NULL;
+    bool named = pea__pipe_self(c->pipe)->kind != PEA_PEER_NONE && pea__pipe_who(c->pipe) != NULL;
     if (named) { /* nobody can be connected as often as he likes */
         pea__registry_lock(node);
         verdict = decide(c, pea__peer_entry_of(c), &q);

@@ -22,24 +22,19 @@ static pea_err options_check(const pea_pipe_opts *o, const pea_chain *chain, pea
     return PEA_OK;
 }
 
-/* A connection's own address outlives its pipe; anybody else's is copied. */
-static pea_err set_remote(pea_pipe *p, const pea_pipe_opts *o)
+/* Where no connection has it. */
+static pea_err copy_remote(pea_pipe *p, const pea_pipe_opts *o)
 {
-    if (o->remote == NULL || p->conn_owned) {
-        p->remote = o->remote;
+    if (o->remote == NULL || p->conn_owned)
         return PEA_OK;
-    }
-    pea_addr *copy = pea__alloc(sizeof *copy);
-    if (copy == NULL)
-        return PEA_E_NOMEM;
-    *copy = *o->remote;
-    p->remote_copy = copy;
-    return PEA_OK;
+    p->remote = pea__alloc(sizeof *p->remote);
+    return p->remote != NULL ? pea__place_set(p->remote, o->remote) : PEA_E_NOMEM;
 }
 
 void pea__pipe_set_remote(pea_pipe *p, const pea_addr *remote)
 {
-    *p->remote_copy = *remote;
+    pea_err err = pea__place_set(p->remote, remote);
+    (void)err; /* an IP address takes no memory */
 }
 
 void pea__pipe_name_has_port(pea_pipe *p)
@@ -91,7 +86,7 @@ static pea_err set_codec(pea_pipe *p, const pea_pipe_opts *o)
     return PEA_OK;
 }
 
-pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool,
+pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool, pea__place *remote,
                       uint64_t runtime_id, uint64_t conn_id, pea_error *why)
 {
     pea_pipe_opts o = PEA_PIPE_INIT;
@@ -124,7 +119,8 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->conn_owned = runtime_id != 0;
     p->runtime_id = runtime_id;
     p->conn_id = conn_id;
-    err = set_remote(p, &o);
+    p->remote = remote;
+    err = copy_remote(p, &o);
     if (err == PEA_OK)
         err = copy_expect(p, &o);
     if (err == PEA_OK)
@@ -142,7 +138,7 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
 pea_err pea_pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea_error *why)
 {
     static _Atomic uint64_t last_id; /* tickets of different pipes must differ */
-    return pea__pipe_new(pipe, chain, opts, NULL, 0, ++last_id, why);
+    return pea__pipe_new(pipe, chain, opts, NULL, NULL, 0, ++last_id, why);
 }
 
 static void codec_destroy(pea_pipe *p)
@@ -182,8 +178,10 @@ void pea_pipe_free(pea_pipe *p)
     pea__verdict_free(p);
     pea__free(p->expect);
     pea__free(p->name);
+    if (!p->conn_owned && p->remote != NULL)
+        pea__place_clear(p->remote);
     if (!p->conn_owned)
-        pea__free(p->remote_copy);
+        pea__free(p->remote);
     pea__free(p->reason);
     pea__free(p);
 }
@@ -420,7 +418,9 @@ static pea_err codec_create(pea_pipe *p)
     if (p->codec_ops->create == NULL)
         return PEA_OK;
     void *self = NULL;
-    pea_err err = p->codec_ops->create(p->codec->config, (pea_side)p->side, pea_pipe_peer(p), &self);
+    pea_peer peer;
+    bool named = pea__pipe_copy_peer(p, &peer);
+    pea_err err = p->codec_ops->create(p->codec->config, (pea_side)p->side, named ? &peer : NULL, &self);
     if (err == PEA_OK)
         p->codec_self = self;
     return err;
@@ -595,21 +595,9 @@ pea_side pea_pipe_side(const pea_pipe *p)
     return (pea_side)p->side;
 }
 
-/* Who was in and is refused later is still who it was. */
-const pea_peer *pea_pipe_peer(const pea_pipe *p)
-{
-    const pea__verdict *v = p->verdict;
-    return v != NULL && v->proven && (!v->refused || p->ready_told) ? &v->peer : NULL;
-}
-
 const pea_peer *pea__pipe_self(const pea_pipe *p)
 {
     return &p->chain->self;
-}
-
-const pea_peer *pea_pipe_refused(const pea_pipe *p)
-{
-    return p->verdict != NULL && p->verdict->refused ? &p->verdict->peer : NULL;
 }
 
 int64_t pea_pipe_partial_since(const pea_pipe *p)

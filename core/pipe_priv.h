@@ -3,13 +3,14 @@
 #ifndef PEAPOD_PIPE_PRIV_H
 #define PEAPOD_PIPE_PRIV_H
 
+#include "addr_priv.h"
 #include "buf_priv.h"
 #include "peapod/pipe.h"
 
-/* As pea_pipe_new(), for a connection of a runtime: its buffers come from `pool` and opts->remote is not copied (both
- * outlive it), its tickets carry these ids; runtime_id is not 0. */
+/* As pea_pipe_new(), for a connection of a runtime: its buffers come from `pool`, the peer is at `remote` (both outlive
+ * it), its tickets carry these ids; runtime_id is not 0. */
 PEA_MUST_CHECK pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *opts, pea__pool *pool,
-                                     uint64_t runtime_id, uint64_t conn_id, pea_error *why);
+                                     pea__place *remote, uint64_t runtime_id, uint64_t conn_id, pea_error *why);
 
 /* For confirmed sends. Bytes that were queued ever; and of these, in the same order, how many have left
  * through pea_pipe_sent() with all their records. A message that was queued when queued_total was N has left
@@ -42,7 +43,7 @@ void pea__pipe_gate(pea_pipe *pipe);
  * peers. Before the first next(). */
 void pea__pipe_name_has_port(pea_pipe *pipe);
 
-/* opts->remote is known only now. Where no connection owns the pipe. */
+/* opts->remote, which was given, is known only now: an IP address. Where no connection owns the pipe. */
 void pea__pipe_set_remote(pea_pipe *pipe, const pea_addr *remote);
 
 /* After next() said PEA_MORE: whether it asks; once for each question. pea__pipe_admit() says yes. */
@@ -60,6 +61,19 @@ bool pea__pipe_accepted(const pea_pipe *pipe);
 
 /* Who we are on this connection; PEA_PEER_NONE: nobody. */
 const pea_peer *pea__pipe_self(const pea_pipe *pipe);
+
+/* What tells peers apart. */
+typedef struct pea__who {
+    pea_peer_kind kind;
+    uint8_t id[PEA_ID_BYTES];
+} pea__who;
+
+/* Whom the stages proved; NULL: nobody. Unlike pea_pipe_peer() it takes no memory. */
+const pea__who *pea__pipe_who(const pea_pipe *pipe);
+
+/* As pea_pipe_peer() and pea_pipe_refused(), but copied. False: nobody, and nothing is written. */
+bool pea__pipe_copy_peer(const pea_pipe *pipe, pea_peer *peer);
+bool pea__pipe_copy_refused(const pea_pipe *pipe, pea_peer *peer);
 
 /* Queues a PING; its PONG is nobody's event. Nothing happens where there is none (foreign modes, the end). PEA_OK |
  * PEA_E_NOMEM */

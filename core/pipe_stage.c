@@ -15,7 +15,7 @@ pea_side pea_stage_side(const pea_stage_env *env)
 
 const pea_addr *pea_stage_remote(const pea_stage_env *env)
 {
-    return env->pipe->remote;
+    return env->pipe->remote != NULL ? pea__place_whole(env->pipe->remote) : NULL;
 }
 
 int64_t pea_stage_wall_ms(const pea_stage_env *env)

@@ -45,12 +45,15 @@ typedef struct pea__floor {
     pea_err ended; /* the sticky error or end of its unseal() */
 } pea__floor;
 
-/* What the policy said of whom, or has yet to say. */
+/* What the policy said of whom, or has yet to say. One for each peer: most have neither name nor role, and hold no room
+ * for them. */
 typedef struct pea__verdict {
-    pea_peer peer;    /* name and role are the policy's word */
+    pea__who who;
     bool proving : 1; /* the stage says that its key is proven; the policy may have to agree yet */
     bool proven : 1, refused : 1, asked : 1; /* asked: the open or answered wait is about this peer */
     bool expired : 1;                        /* refused, and it was only the time */
+    char *words;                             /* the policy's: name, zero, role, zero; NULL: it says neither */
+    pea_peer *whole;                         /* for who asked for it, until the end; NULL: nobody did */
     pea_peer *given;                         /* with name and role as the stage has it; NULL: it says neither */
     pea_vouch *vouch;                        /* what stands behind its key, in one piece; NULL: nothing */
     uint64_t generation;                     /* of the policy, when it was asked */
@@ -143,10 +146,7 @@ struct pea_pipe {
     pea_peer *expect;
     char *name; /* that was dialled; NULL: none was given */
     pea_reason *reason;
-    union {
-        const pea_addr *remote; /* NULL: not known */
-        pea_addr *remote_copy;  /* the same, where no connection owns the pipe */
-    };
+    pea__place *remote; /* the connection's, or else the pipe's own; NULL: not known */
     pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;
     pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */

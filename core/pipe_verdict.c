@@ -22,6 +22,8 @@ static pea_err refused_by_policy(pea_pipe *p, const pea_reason *why)
 
 pea_err pea__verdict_fail(pea_pipe *p)
 {
+    if (!p->verdict->refused) /* it was not kept, which is nobody's word */
+        return pea__pipe_fail(p, PEA_BY_POLICY, PEA_E_NOMEM, NULL);
     uint16_t code = p->verdict->expired ? PEA_CODE_EXPIRED : p->phase == PEA__OPEN ? PEA_CODE_REVOKED : PEA_CODE_DENIED;
     pea_reason reason = {.origin = PEA_BY_POLICY,
                          .err = PEA_E_REFUSED,
@@ -65,53 +67,153 @@ pea_err pea_pipe_resume(pea_pipe *p, pea_ticket ticket, pea_err verdict)
     return PEA_OK;
 }
 
+/* ---- Who it is about ---- */
+
+static bool is_about(const pea__verdict *v, const pea_peer *peer)
+{
+    return v->who.kind == peer->kind && memcmp(v->who.id, peer->id, PEA_ID_BYTES) == 0;
+}
+
+static void write_out(const pea__verdict *v, pea_peer *peer)
+{
+    *peer = (pea_peer){.kind = v->who.kind};
+    memcpy(peer->id, v->who.id, sizeof peer->id);
+    if (v->words == NULL)
+        return;
+    size_t len = strlen(v->words) + 1;
+    memcpy(peer->name, v->words, len);
+    memcpy(peer->role, v->words + len, strlen(v->words + len) + 1);
+}
+
+/* Keeps what is said of the peer now. PEA_OK | PEA_E_NOMEM: it is as before */
+static pea_err keep_words(pea__verdict *v, const pea_peer *peer)
+{
+    size_t name = strnlen(peer->name, PEA_NAME_MAX), role = strnlen(peer->role, PEA_ROLE_MAX);
+    char *words = NULL;
+    if (name + role > 0) {
+        words = pea__alloc(name + role + 2);
+        if (words == NULL)
+            return PEA_E_NOMEM;
+        memcpy(words, peer->name, name);
+        memcpy(words + name + 1, peer->role, role);
+    }
+    pea__free(v->words);
+    v->words = words;
+    return PEA_OK;
+}
+
+/* Whoever asked for it before sees what is true now. */
+static void refresh(pea__verdict *v)
+{
+    if (v->whole != NULL)
+        write_out(v, v->whole);
+}
+
+/* Who was in and is refused later is still who it was. */
+static const pea__verdict *of_proven(const pea_pipe *p)
+{
+    const pea__verdict *v = p->verdict;
+    return v != NULL && v->proven && (!v->refused || p->ready_told) ? v : NULL;
+}
+
+static const pea__verdict *of_refused(const pea_pipe *p)
+{
+    return p->verdict != NULL && p->verdict->refused ? p->verdict : NULL;
+}
+
+static bool copy(const pea__verdict *v, pea_peer *peer)
+{
+    if (v != NULL)
+        write_out(v, peer);
+    return v != NULL;
+}
+
+const pea__who *pea__pipe_who(const pea_pipe *p)
+{
+    const pea__verdict *v = of_proven(p);
+    return v != NULL ? &v->who : NULL;
+}
+
+bool pea__pipe_copy_peer(const pea_pipe *p, pea_peer *peer)
+{
+    return copy(of_proven(p), peer);
+}
+
+bool pea__pipe_copy_refused(const pea_pipe *p, pea_peer *peer)
+{
+    return copy(of_refused(p), peer);
+}
+
+/* The peer at its full length, for who asks, until the end. Without memory for it it is somebody who is nobody: never
+ * NULL, which says that none was proven, and never equal to anyone. */
+static const pea_peer *whole(pea__verdict *v)
+{
+    static const pea_peer forgotten = {.kind = PEA_PEER_NONE};
+    if (v->whole == NULL && (v->whole = pea__alloc(sizeof *v->whole)) != NULL)
+        write_out(v, v->whole);
+    return v->whole != NULL ? v->whole : &forgotten;
+}
+
+const pea_peer *pea_pipe_peer(const pea_pipe *p)
+{
+    return of_proven(p) != NULL ? whole(p->verdict) : NULL;
+}
+
+const pea_peer *pea_pipe_refused(const pea_pipe *p)
+{
+    return of_refused(p) != NULL ? whole(p->verdict) : NULL;
+}
+
 /* ---- Asking the policy ---- */
 
 #define DIALLED_TEXT_BYTES 272 /* a host name of 253 bytes and a port, or an address */
 _Static_assert(DIALLED_TEXT_BYTES >= PEA_ADDR_TEXT_BYTES, "an address must fit");
 
 /* What this side dialled, for the policy. */
-static const char *dialled(const pea_pipe *p, char text[DIALLED_TEXT_BYTES])
+static const char *dialled(const pea_pipe *p, const pea_addr *remote, char text[DIALLED_TEXT_BYTES])
 {
     if (p->side != PEA_INITIATOR || (p->name == NULL && p->remote == NULL))
         return NULL;
     if (p->name == NULL)
-        return pea_addr_format(p->remote, text);
+        return pea_addr_format(remote, text);
     if (!p->name_has_port)
         return p->name;
-    (void)snprintf(text, DIALLED_TEXT_BYTES, "%s:%u", p->name, p->remote->port);
+    (void)snprintf(text, DIALLED_TEXT_BYTES, "%s:%u", p->name, remote->port);
     return text;
 }
 
 /* What check() says of the peer. It is shown the peer as the stage knows it, without what an earlier rule gave it: a
- * role does not outlive its rule. */
+ * role does not outlive its rule. PEA_E_NOMEM is no verdict. */
 static pea_err check(pea_pipe *p, pea__verdict *v, pea_ticket ticket, pea_reason *why)
 {
     char text[DIALLED_TEXT_BYTES];
+    pea_addr remote = {.family = PEA_ADDR_NONE};
+    if (p->remote != NULL)
+        remote = pea__place_addr(p->remote);
     pea_candidate candidate = {.vouch = v->vouch,
-                               .from = p->remote,
-                               .dialled = dialled(p, text),
+                               .from = p->remote != NULL ? &remote : NULL,
+                               .dialled = dialled(p, &remote, text),
                                .wall_ms = p->wall_ms,
                                .side = (pea_side)p->side,
                                .proven = v->proving,
                                .live = p->phase == PEA__OPEN,
                                .ticket = ticket};
-    pea_peer peer = {.kind = v->peer.kind};
+    pea_peer peer = {.kind = v->who.kind};
     if (v->given != NULL)
         peer = *v->given;
-    memcpy(peer.id, v->peer.id, sizeof peer.id);
+    memcpy(peer.id, v->who.id, sizeof peer.id);
     *why = (pea_reason){.origin = PEA_BY_POLICY};
     p->judging = true;
     pea_err err = p->policy->ops->check(p->policy->self, &peer, &candidate, why);
     p->judging = false;
-    if (err == PEA_OK || err == PEA_WAIT) {
-        memcpy(v->peer.name, peer.name, sizeof v->peer.name);
-        memcpy(v->peer.role, peer.role, sizeof v->peer.role);
-    }
+    if ((err == PEA_OK || err == PEA_WAIT) && keep_words(v, &peer) != PEA_OK)
+        return PEA_E_NOMEM;
+    refresh(v);
     return err;
 }
 
-/* Asks the policy about v->peer, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED */
+/* Asks the policy about v->who, or takes the answer that came meanwhile. PEA_OK | PEA_WAIT | PEA_E_REFUSED |
+ * PEA_E_NOMEM */
 static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
 {
     uint64_t now = pea__policy_generation(p->policy);
@@ -136,15 +238,15 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
         return p->answer == PEA_WAIT ? PEA_WAIT : policy_ask(p, v); /* answered before check() returned */
     v->asked = false;
     p->answer = PEA_MORE;
-    return err == PEA_OK ? PEA_OK : refused_by_policy(p, &why);
+    return err == PEA_OK || err == PEA_E_NOMEM ? err : refused_by_policy(p, &why);
 }
 
 /* The expectation, then the policy. */
 static pea_err judge(pea_pipe *p, pea__verdict *v)
 {
-    if (p->chain->self.kind != PEA_PEER_NONE && pea_peer_equal(&p->chain->self, &v->peer))
+    if (p->chain->self.kind != PEA_PEER_NONE && is_about(v, &p->chain->self))
         return refuse(p, "the peer is this node itself, or has its identity");
-    if (p->expect != NULL && !pea_peer_equal(p->expect, &v->peer))
+    if (p->expect != NULL && !is_about(v, p->expect))
         return refuse(p, "the peer is not the one that was expected");
     if (p->policy != NULL)
         return policy_ask(p, v);
@@ -163,6 +265,8 @@ void pea__verdict_free(pea_pipe *p)
     if (p->verdict != NULL) {
         pea__free(p->verdict->vouch);
         pea__free(p->verdict->given);
+        pea__free(p->verdict->words);
+        pea__free(p->verdict->whole);
     }
     pea__free(p->verdict);
     p->verdict = NULL;
@@ -215,9 +319,15 @@ static pea_err about(pea__verdict *v, const pea_peer *peer)
             return PEA_E_NOMEM;
         *given = *peer;
     }
+    if (keep_words(v, peer) != PEA_OK) {
+        pea__free(given);
+        return PEA_E_NOMEM;
+    }
+    v->who.kind = peer->kind;
+    memcpy(v->who.id, peer->id, sizeof v->who.id);
+    refresh(v);
     pea__free(v->given);
     v->given = given;
-    v->peer = *peer;
     v->asked = false;
     v->proving = false;
     return PEA_OK;
@@ -233,9 +343,9 @@ pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sigh
         return PEA_E_REFUSED;
     if (peer == NULL || peer->kind == PEA_PEER_NONE)
         return refuse(p, "a stage asked about nobody");
-    if (v->proven && !pea_peer_equal(&v->peer, peer))
+    if (v->proven && !is_about(v, peer))
         return refuse(p, "a later stage proved another peer than an earlier one");
-    if (!pea_peer_equal(&v->peer, peer) && about(v, peer) != PEA_OK)
+    if (!is_about(v, peer) && about(v, peer) != PEA_OK)
         return PEA_E_NOMEM;
     v->proving = v->proving || sight == PEA_PROVEN;
     pea_err err = judge(p, v);
@@ -285,7 +395,7 @@ pea_err pea__verdict_settle(pea_pipe *p)
 static bool may_change(const pea_pipe *p)
 {
     const pea__verdict *v = p->verdict;
-    return p->policy != NULL && v != NULL && !v->refused && v->peer.kind != PEA_PEER_NONE && !p->judging;
+    return p->policy != NULL && v != NULL && !v->refused && v->who.kind != PEA_PEER_NONE && !p->judging;
 }
 
 /* Whether whoever is in may stay. `anyway`: asks though nothing seems to have changed. PEA_OK | PEA_WAIT | < 0: the
@@ -325,8 +435,9 @@ static pea_err judge_pending(pea_pipe *p, bool anyway)
         v->generation = now;
     if (err == PEA_OK || err == PEA_WAIT)
         return PEA_OK;
-    err = refused_by_policy(p, &why);
-    if (!waits || phase != PEA__STAGES) {
+    if (err != PEA_E_NOMEM)
+        err = refused_by_policy(p, &why);
+    if (err == PEA_E_NOMEM || !waits || phase != PEA__STAGES) {
         (void)pea__verdict_fail(p);
         return err;
     }

@@ -213,7 +213,8 @@ static void remember_ready(pea_node *node, int64_t now)
         pea__origin origin = {.place = 0};
         if (!c->origin.inbound || !atomic_load(&c->settled))
             continue;
-        (void)enter(node, &c->remote, now, &origin, NULL);
+        const pea_addr remote = pea__place_addr(&c->remote);
+        (void)enter(node, &remote, now, &origin, NULL);
         note_ready(node, &origin, now);
         count(node, &origin, true, true, UINT32_MAX);
     }
@@ -290,7 +291,8 @@ uint32_t pea__ranges_widest(const pea_node *node, const pea_conn *c)
 {
     level levels[LEVELS];
     uint32_t place = c->origin.place;
-    if (place == 0 && node->prefixes != NULL && !is_exempt(node, &c->remote) && levels_of(node, &c->remote, levels) > 0)
+    const pea_addr remote = pea__place_addr(&c->remote);
+    if (place == 0 && node->prefixes != NULL && !is_exempt(node, &remote) && levels_of(node, &remote, levels) > 0)
         return pea__prefix_table_find(node->prefixes, &levels[0].range); /* it came before anybody counted */
     while (place != 0 && slot(node, place)->wider != 0)
         place = slot(node, place)->wider;

@@ -41,9 +41,14 @@ static uint64_t id_hash(uint64_t id)
     return pea__table_hash(&id, sizeof id);
 }
 
+/* Of what pea_addr_equal() looks at. */
 static uint64_t addr_hash(const pea_addr *addr)
 {
-    return pea__table_hash(addr, sizeof *addr);
+    uint8_t key[3 + sizeof addr->u] = {addr->family, (uint8_t)(addr->port >> 8), (uint8_t)addr->port};
+    size_t len = addr->family == PEA_ADDR_IPV4 ? 4 : addr->family == PEA_ADDR_IPV6 ? 16 : addr->path_len;
+    len = len < sizeof addr->u ? len : sizeof addr->u;
+    memcpy(key + 3, &addr->u, len);
+    return pea__table_hash(key, 3 + len);
 }
 
 static uint64_t hash_of_id(const pea__index_link *link)
@@ -55,7 +60,8 @@ static uint64_t hash_of_id(const pea__index_link *link)
 static uint64_t hash_of_addr(const pea__index_link *link)
 {
     const pea_conn *conn = (const pea_conn *)(const void *)((const char *)link - offsetof(pea_conn, by_addr));
-    return addr_hash(&conn->remote);
+    const pea_addr remote = pea__place_addr(&conn->remote);
+    return addr_hash(&remote);
 }
 
 void pea__registry_worker_init(pea__worker *worker)
@@ -72,7 +78,7 @@ void pea__registry_node_init(pea_node *node)
 static pea_conn *at_addr(const pea_node *node, const pea_addr *remote)
 {
     pea_conn *c = of_addr(pea__index_at(&node->by_addr, addr_hash(remote)));
-    while (c != NULL && !pea_addr_equal(&c->remote, remote))
+    while (c != NULL && !pea__place_is(&c->remote, remote))
         c = of_addr(c->by_addr.next);
     return c;
 }
@@ -212,7 +218,7 @@ static bool dialled(const pea_node *node, const pea_addr *remote, const pea_conn
         return false;
     bool found = !first->origin.inbound && first != self;
     for (c = node->conns; c != NULL && !found; c = c->next) /* one that does not count may hide one that does */
-        found = !c->origin.inbound && c != self && pea_addr_equal(&c->remote, remote);
+        found = !c->origin.inbound && c != self && pea__place_is(&c->remote, remote);
     return found;
 }
 
@@ -243,8 +249,8 @@ pea_err pea__registry_move(pea_conn *conn, const pea_addr *remote, bool again)
     } else {
         if (conn->is_by_addr)
             pea__index_remove(&node->by_addr, &conn->by_addr);
-        conn->remote = *remote;
-        conn->is_by_addr = pea__index_add(&node->by_addr, &conn->by_addr);
+        err = pea__place_set(&conn->remote, remote);
+        conn->is_by_addr = err == PEA_OK && pea__index_add(&node->by_addr, &conn->by_addr);
         err = conn->is_by_addr ? PEA_OK : PEA_E_NOMEM;
     }
     pea__registry_unlock(node);

@@ -163,10 +163,13 @@ void pea__log(const pea_runtime *runtime, pea_log_level level, const pea_node *n
     if (runtime->log == NULL || level > runtime->log_level)
         return;
     pea_log_line line = {.level = level, .text = text, .node = node != NULL ? node->name : NULL};
+    pea_peer peer;
+    pea_addr remote;
     if (conn != NULL) {
         line.conn = conn->id;
-        line.remote = &conn->remote;
-        line.peer = pea_pipe_peer(conn->pipe);
+        remote = pea__place_addr(&conn->remote);
+        line.remote = &remote;
+        line.peer = pea__pipe_copy_peer(conn->pipe, &peer) ? &peer : NULL;
     }
     runtime->log(&line, runtime->log_arg);
 }

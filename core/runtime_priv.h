@@ -449,8 +449,7 @@ bool pea__conn_is_here(const pea_conn *conn); /* this is its thread, and it has 
 
 /* A proven peer and what it has here; it lives as long as a connection refers to it. With the registry's lock. */
 typedef struct pea__peer_entry {
-    pea_peer_kind kind; /* with the id: the key */
-    uint8_t id[PEA_ID_BYTES];
+    pea__who who; /* the key */
     uint32_t refs;
     pea_conn *conns;         /* those that became READY, the newest first */
     uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
@@ -560,7 +559,7 @@ struct pea_conn {
     pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
     pea__target *target;    /* NULL: it was not dialled by name */
     void *user;
-    pea_addr remote;
+    pea__place remote;
     pea__index_link by_id, by_addr;
 };
 

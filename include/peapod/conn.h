@@ -53,9 +53,14 @@ PEA_API uint64_t pea_conn_id(const pea_conn *conn); /* unique in its runtime, ne
 PEA_API pea_node *pea_conn_node(const pea_conn *conn);
 PEA_API pea_side pea_conn_side(const pea_conn *conn); /* who dialled: PEA_INITIATOR is us */
 PEA_API pea_state pea_conn_state(const pea_conn *conn);
-PEA_API const pea_peer *pea_conn_peer(const pea_conn *conn);   /* whom the stages proved; NULL: nobody */
-PEA_API const pea_addr *pea_conn_remote(const pea_conn *conn); /* of a name that is being resolved: PEA_ADDR_NONE */
-PEA_API size_t pea_conn_queued(const pea_conn *conn);          /* bytes that wait to be written */
+
+/* Whom the stages proved; NULL: nobody. And where it is: PEA_ADDR_NONE while a name is being resolved. Connections keep
+ * both in a shorter form: what is asked for first takes 356 and 112 bytes until the end. Where there is no memory then,
+ * the kind is PEA_PEER_NONE, the family PEA_ADDR_NONE. pea_conn_snapshot() takes none. */
+PEA_API const pea_peer *pea_conn_peer(const pea_conn *conn);
+PEA_API const pea_addr *pea_conn_remote(const pea_conn *conn);
+
+PEA_API size_t pea_conn_queued(const pea_conn *conn); /* bytes that wait to be written */
 
 /* A pointer of the user's own; NULL at first. */
 PEA_API void pea_conn_set_user(pea_conn *conn, void *user);

@@ -95,6 +95,12 @@ static void say_and_hear_of_it(actor *who, pea_conn *conn, pea_msg *msg)
         atomic_fetch_add(&who->wrong, 1);
 }
 
+/* It is the other one, or there was no memory to say who: never nobody, and never somebody else. */
+static bool is_peer(const pea_peer *peer, const actor *other)
+{
+    return peer != NULL && (peer->kind == PEA_PEER_NONE || pea_peer_equal(peer, &other->peer));
+}
+
 static void on_connect(pea_conn *conn, void *user)
 {
     static const uint8_t large[LARGE];
@@ -102,7 +108,7 @@ static void on_connect(pea_conn *conn, void *user)
     scene *s = who->s;
     const actor *other = who == &s->alice ? &s->bob : &s->alice;
     pea_msg *msg;
-    if (who == &s->stranger || pea_conn_peer(conn) == NULL || !pea_peer_equal(pea_conn_peer(conn), &other->peer))
+    if (who == &s->stranger || !is_peer(pea_conn_peer(conn), other))
         atomic_fetch_add(&who->wrong, 1);
     atomic_store(&who->id, pea_conn_id(conn));
     if (s->talks && who == &s->alice) {

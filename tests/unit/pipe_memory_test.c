@@ -45,7 +45,8 @@ static void no_allocation_per_message(void **state)
         link_init(&link);
         for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
             pea_chain *chain = pair_chain(k);
-            check_ok(pea__pipe_new(&link.party[side].pipe, chain, PEA_PIPE(.side = side), &pool, 1, side + 1u, NULL));
+            check_ok(
+                pea__pipe_new(&link.party[side].pipe, chain, PEA_PIPE(.side = side), &pool, NULL, 1, side + 1u, NULL));
             pea_chain_unref(chain);
         }
         link_run(&link);

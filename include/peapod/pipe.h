@@ -139,8 +139,8 @@ typedef enum pea_state { PEA_DIALING = 0, PEA_HANDSHAKING, PEA_OPENING, PEA_READ
 PEA_API pea_state pea_pipe_state(const pea_pipe *pipe);
 PEA_API pea_side pea_pipe_side(const pea_pipe *pipe);
 
-/* Whom the stages proved; NULL: nobody (yet). Good until pea_pipe_free(). It is kept in a shorter form until it is asked
- * for first; where there is no memory then, its kind is PEA_PEER_NONE. */
+/* Whom the stages proved; NULL: nobody (yet). Good until pea_pipe_free(). It is kept in a shorter form until it is
+ * asked for first; where there is no memory then, its kind is PEA_PEER_NONE. */
 PEA_API const pea_peer *pea_pipe_peer(const pea_pipe *pipe);
 
 /* Who was refused, if somebody was: the peer of the sticky verdict. NULL: nobody. As pea_pipe_peer() otherwise. */

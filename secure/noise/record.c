@@ -18,9 +18,14 @@ typedef struct record {
     pea__protocol protocol;
     bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
     bool native, preserving;
-    uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
-    uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
+    uint8_t hash_len;
+    uint8_t left[]; /* by the handshake: its hash, which is public and the channel's binding, and the exporter secret */
 } record;
+
+static const uint8_t *exporter(const record *r)
+{
+    return r->left + r->hash_len;
+}
 
 /* Native mode changes the key before record k * 2^20 of a direction. A record's number is its nonce, which goes on. */
 static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, bool *rekeyed)
@@ -171,7 +176,7 @@ static pea_err copy_out(const void *data, size_t data_len, void *out, size_t *le
  * the caller says. */
 static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_t len)
 {
-    size_t hash_len = pea__hash_len(r->protocol.hash);
+    size_t hash_len = r->hash_len;
     if (len > EXPORT_BLOCKS_MAX * hash_len)
         return PEA_E_TOO_BIG;
     uint8_t block[PEA_NOISE_HASH_MAX];
@@ -179,7 +184,7 @@ static pea_err export_secret(const record *r, pea_span info, uint8_t *out, size_
     uint8_t number = 1;
     for (size_t done = 0; done < len; number++) {
         const pea_span parts[] = {{block, block_len}, info, {&number, 1}};
-        pea__hmac(r->protocol.hash, (pea_span){r->exporter, hash_len}, parts, 3, block);
+        pea__hmac(r->protocol.hash, (pea_span){exporter(r), hash_len}, parts, 3, block);
         block_len = hash_len;
         size_t part = len - done < hash_len ? len - done : hash_len;
         memcpy(out + done, block, part);
@@ -194,7 +199,7 @@ static pea_err record_query(void *self, pea_query what, pea_span in, void *out, 
     const record *r = self;
     switch (what) {
     case PEA_QUERY_BINDING:
-        return copy_out(r->hash, pea__hash_len(r->protocol.hash), out, len);
+        return copy_out(r->left, r->hash_len, out, len);
     case PEA_QUERY_EXPORT:
         return export_secret(r, in, out, *len);
     case PEA_QUERY_CIPHER: {
@@ -214,7 +219,7 @@ static void record_destroy(void *self)
     record *r = self;
     pea__cipher_wipe(&r->send);
     pea__cipher_wipe(&r->receive);
-    sodium_memzero(r, sizeof *r);
+    sodium_memzero(r, sizeof *r + (size_t)2 * r->hash_len);
     pea__free(r);
 }
 
@@ -230,15 +235,20 @@ static const pea_transform_ops record_ops = {
 
 pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs, const pea__record_opts *opts)
 {
-    record *r = pea__alloc(sizeof *r);
+    size_t hash_len = pea__hash_len(hs->protocol.hash);
+    uint8_t secret[PEA_NOISE_HASH_MAX];
+    record *r = pea__alloc(sizeof *r + 2 * hash_len);
     if (r == NULL)
         return PEA_E_NOMEM;
     r->protocol = hs->protocol;
     r->native = opts->native;
     r->preserving = opts->preserving;
-    memcpy(r->hash, hs->ss.h, sizeof r->hash);
+    r->hash_len = (uint8_t)hash_len;
+    memcpy(r->left, hs->ss.h, hash_len);
     bool initiator = hs->side == PEA_INITIATOR;
-    pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, r->exporter);
+    pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, secret);
+    memcpy(r->left + hash_len, secret, hash_len);
+    sodium_memzero(secret, sizeof secret);
     pea_err err = pea__cipher_expand(&r->send);
     if (err == PEA_OK)
         err = pea__cipher_expand(&r->receive);

@@ -15,6 +15,9 @@ uint64_t peek_chunks(const pea_conn *conn)
 
 uint64_t peek_records(const pea_conn *conn)
 {
-    const pea_transform *t = &conn->pipe->floors[conn->pipe->top].transform;
-    return conn->pipe->top > 0 && strcmp(t->ops->name, "noise") == 0 ? pea__record_received(t) : 0;
+    const pea_pipe *pipe = conn->pipe;
+    if (pipe->top == 0)
+        return 0;
+    const pea_transform *t = pea__transform_at(pipe, pipe->top);
+    return strcmp(t->ops->name, "noise") == 0 ? pea__record_received(t) : 0;
 }

@@ -14,6 +14,9 @@ static const uint32_t class_keep[PEA__POOL_CLASSES] = {256, 64, 8};
 /* Buffers below this grow fourfold, larger ones twofold: a message of 8 MiB must not hold 32. */
 #define GROW_FAST_BELOW (1u << 20)
 
+/* Spares kept: 150 KiB. */
+#define SPARES_KEEP 256u
+
 struct pea__block {
     struct pea__block *next;
 };
@@ -98,6 +101,29 @@ void pea__pool_clear(pea__pool *pool)
         }
         pool->kept[c] = 0;
     }
+    while (pool->spares != NULL)
+        pea__free(pea__pool_take_spare(pool));
+}
+
+pea__spare *pea__pool_take_spare(pea__pool *pool)
+{
+    pea__spare *spare = pool->spares;
+    if (spare == NULL)
+        return NULL;
+    pool->spares = spare->next;
+    pool->spares_kept--;
+    return spare;
+}
+
+void pea__pool_give_spare(pea__pool *pool, pea__spare *spare)
+{
+    if (pool->spares_kept == SPARES_KEEP) {
+        pea__free(spare);
+        return;
+    }
+    spare->next = pool->spares;
+    pool->spares = spare;
+    pool->spares_kept++;
 }
 
 /* Moves the content to new memory of `size` bytes. */

@@ -14,6 +14,11 @@ void pea__free(void *ptr);
 
 #define PEA__POOL_CLASSES 3
 
+/* At the front of what the pool keeps beside buffers' memory, one like the other: flows of pipes. */
+typedef struct pea__spare {
+    struct pea__spare *next;
+} pea__spare;
+
 /* Memory for the buffers of one thread. A buffer that is empty holds none, so what is out is what traffic needs right
  * now. Freed blocks are kept for the next user, up to a bound for each class: steady traffic allocates nothing. */
 typedef struct pea__pool {
@@ -21,6 +26,8 @@ typedef struct pea__pool {
     uint32_t kept[PEA__POOL_CLASSES];
     atomic_uint_fast64_t held; /* bytes that buffers hold now; written by the owner alone */
     uint64_t allocations;      /* calls of the allocator, ever: tests count them */
+    pea__spare *spares;
+    uint32_t spares_kept;
 } pea__pool;
 
 /* Any thread. */
@@ -31,6 +38,10 @@ static inline uint64_t pea__pool_held(const pea__pool *pool)
 
 /* Gives back what the pool keeps. Buffers must have been freed before. */
 void pea__pool_clear(pea__pool *pool);
+
+/* One that was given back; NULL: there is none. What is given was pea__alloc()'s. */
+pea__spare *pea__pool_take_spare(pea__pool *pool);
+void pea__pool_give_spare(pea__pool *pool, pea__spare *spare);
 
 /* After a burst: an empty buffer gives its memory back; a small rest moves to the smallest class that holds it. Failing
  * to find memory changes nothing. */

@@ -42,8 +42,8 @@ pea_err pea__greeting_say(pea_pipe *p)
 {
     uint8_t greeting[PEA__GREETING_BYTES];
     pea__greeting_write(p->chain, WIRE_HIGHEST, greeting);
-    p->out_control += sizeof greeting;
-    return pea_buf_append(&p->out, greeting, sizeof greeting);
+    p->flow->out_control += sizeof greeting;
+    return pea_buf_append(&p->flow->out, greeting, sizeof greeting);
 }
 
 /* Reads the peer's greeting byte by byte: strangers are dropped at the first wrong one. */
@@ -51,7 +51,7 @@ pea_err pea__greeting_run(pea_pipe *p)
 {
     uint8_t ours[PEA__GREETING_BYTES];
     pea__greeting_write(p->chain, WIRE_HIGHEST, ours);
-    pea_buf *wire = &p->floors[0].rx;
+    pea_buf *wire = &p->flow->rx[0];
     while (p->greeting_seen < PEA__GREETING_BYTES) {
         if (wire->len == 0)
             return p->fin ? pea__read_ended(p, PEA_EOF_UNAUTHENTICATED) : PEA_MORE;
@@ -92,11 +92,11 @@ pea_err pea__transcript_write(const pea_pipe *p, bool both_greetings, pea_buf *o
         err = pea_buf_append(out, p->side == PEA_INITIATOR ? ours : theirs, PEA__GREETING_BYTES);
     if (err == PEA_OK && p->greets && both_greetings)
         err = pea_buf_append(out, p->side == PEA_INITIATOR ? theirs : ours, PEA__GREETING_BYTES);
-    size_t stages = p->transcript != NULL ? p->transcript->stages : 0;
+    size_t stages = p->flow->transcript != NULL ? p->flow->transcript->stages : 0;
     for (size_t i = 0; i < stages && err == PEA_OK; i++) {
-        err = append_said(&p->transcript->said[i][PEA_INITIATOR], out);
+        err = append_said(&p->flow->transcript->said[i][PEA_INITIATOR], out);
         if (err == PEA_OK)
-            err = append_said(&p->transcript->said[i][PEA_RESPONDER], out);
+            err = append_said(&p->flow->transcript->said[i][PEA_RESPONDER], out);
     }
     return err;
 }
@@ -116,7 +116,7 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
 {
     const pea_chain *c = p->chain;
     uint8_t version = WIRE_VERSION, number[8];
-    pea_buf transcript = {.pool = p->tx.pool};
+    pea_buf transcript = {.pool = p->pool};
     pea_err err = pea__transcript_write(p, true, &transcript);
     if (err == PEA_OK)
         err = append_tlv(out, TLV_VERSION, &version, 1);
@@ -141,7 +141,7 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
 
 static pea_err hello_say(pea_pipe *p)
 {
-    pea_buf hello = {.pool = p->tx.pool};
+    pea_buf hello = {.pool = p->pool};
     pea_err err = hello_write(p, &hello);
     if (err == PEA_OK && hello.len > PEA__CONTROL_MAX)
         err = PEA_E_TOO_BIG; /* more was said in plaintext than it can carry */
@@ -437,7 +437,7 @@ static pea_err hear_hello(pea_pipe *p, const uint8_t *data, size_t len)
     if ((p->heard & PEA__HELLO) != 0)
         return protocol_error(p, "a second HELLO");
     p->heard |= PEA__HELLO;
-    pea_buf transcript = {.pool = p->tx.pool};
+    pea_buf transcript = {.pool = p->pool};
     pea_err err = pea__transcript_write(p, true, &transcript);
     verdict v = err == PEA_OK ? hello_check(p, (pea_span){transcript.data, transcript.len}, data, len) : fine;
     pea_buf_free(&transcript);
@@ -467,7 +467,7 @@ static pea_err hear_farewell(pea_pipe *p, uint8_t type, const uint8_t *data, siz
     bool orderly = plain == PEA_CODE_NORMAL || plain == PEA_CODE_SHUTDOWN;
     pea_err err = type == PEA__CHUNK_REJECT ? PEA_E_REJECTED
                   : !orderly                ? PEA_E_CLOSED
-                  : p->carry.len > 0        ? PEA_E_TRUNCATED
+                  : p->flow->carry.len > 0  ? PEA_E_TRUNCATED
                                             : PEA_OK;
     pea_reason reason = {.origin = PEA_BY_PEER, .err = err, .code = code};
     for (size_t i = 0; i < len - 2; i++) /* a NUL is UTF-8, but would hide what follows it */
@@ -480,7 +480,7 @@ static pea_err hear_end(pea_pipe *p, pea_event *event)
 {
     if ((p->heard & PEA__END) != 0)
         return protocol_error(p, "a second END");
-    if (p->carry.len > 0)
+    if (p->flow->carry.len > 0)
         return protocol_error(p, "an END in the middle of a message");
     p->heard |= PEA__END;
     if (p->half_close) { /* two ENDs are no end: somebody says CLOSE */
@@ -492,7 +492,7 @@ static pea_err hear_end(pea_pipe *p, pea_event *event)
 
 static pea_err hear_ping(pea_pipe *p, const uint8_t *data)
 {
-    memcpy(p->pong, data, sizeof p->pong);
+    memcpy(p->flow->pong, data, sizeof p->flow->pong);
     p->pong_owed = true;
     return PEA_AGAIN;
 }

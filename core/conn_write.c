@@ -145,7 +145,8 @@ static PEA__APART pea_err send_slowly(pea_conn *c, const void *data, size_t len,
 pea_err pea_conn_send(pea_conn *c, const void *data, size_t len)
 {
     uint8_t *at;
-    if (!c->queued || c->worker->fork_count != pea__fork_count || !pea__pipe_place(c->pipe, len, &at))
+    /* Where there is room something waits already: the connection is queued, or blocked. */
+    if (c->worker->fork_count != pea__fork_count || !pea__pipe_place(c->pipe, len, &at))
         return send_slowly(c, data, len, NULL);
     c->messages_out++;
     pea__message_put(at, data, len);

@@ -46,10 +46,10 @@ static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
 {
     if (o->expect == NULL)
         return PEA_OK;
-    p->expect = pea__alloc(sizeof *p->expect);
-    if (p->expect == NULL)
+    p->flow->expect = pea__alloc(sizeof *p->flow->expect);
+    if (p->flow->expect == NULL)
         return PEA_E_NOMEM;
-    *p->expect = *o->expect;
+    *p->flow->expect = *o->expect;
     return PEA_OK;
 }
 
@@ -99,8 +99,7 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
         err = pea__chain_suits(chain, o.side, o.policy, o.expect, why);
     if (err != PEA_OK)
         return err;
-    size_t floors = chain->n_stages + 1;
-    pea_pipe *p = pea__alloc(sizeof *p + floors * sizeof p->floors[0]);
+    pea_pipe *p = pea__alloc(sizeof *p + chain->n_stages * sizeof p->floors[0]);
     if (p == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     p->chain = pea_chain_ref(chain);
@@ -108,21 +107,20 @@ pea_err pea__pipe_new(pea_pipe **pipe, pea_chain *chain, const pea_pipe_opts *op
     p->side = (uint8_t)o.side;
     p->mode = (uint8_t)chain->mode;
     p->greets = chain->mode == PEA_NATIVE && !chain->negotiates;
-    p->tx.pool = p->out.pool = p->carry.pool = p->floors[0].rx.pool = pool;
-    p->tx_open = SIZE_MAX;
+    p->pool = pool;
     p->answer = PEA_MORE;
-    p->partial_since = -1;
     p->high_water = o.high_water != 0 ? o.high_water : PEA_HIGH_WATER_DEFAULT;
     p->low_water = o.low_water != 0                            ? o.low_water
                    : p->high_water / 4 < PEA_LOW_WATER_DEFAULT ? p->high_water / 4
                                                                : PEA_LOW_WATER_DEFAULT;
     p->half_close = o.half_close;
-    p->env.pipe = p;
     p->conn_owned = runtime_id != 0;
     p->runtime_id = runtime_id;
     p->conn_id = conn_id;
     p->remote = remote;
-    err = copy_remote(p, &o);
+    err = pea__flow_begin(p);
+    if (err == PEA_OK)
+        err = copy_remote(p, &o);
     if (err == PEA_OK)
         err = copy_expect(p, &o);
     if (err == PEA_OK)
@@ -159,26 +157,28 @@ static void release(pea_pipe *p)
     p->released = true;
     pea__stage_destroy(p);
     pea__transcript_free(p);
-    pea_buf_free(&p->carry);
+    if (pea__flow_rests(p))
+        return;
+    pea_buf_free(&p->flow->carry);
     for (size_t i = 0; i <= p->top; i++)
-        pea_buf_free(&p->floors[i].rx);
+        pea_buf_free(&p->flow->rx[i]);
 }
 
 void pea_pipe_free(pea_pipe *p)
 {
     if (p == NULL)
         return;
-    release(p);
+    if (p->flow != NULL)
+        release(p);
     codec_destroy(p);
     for (size_t i = p->top; i >= 1; i--)
-        p->floors[i].transform.ops->destroy(p->floors[i].transform.self);
+        pea__transform_at(p, i)->ops->destroy(pea__transform_at(p, i)->self);
     pea__tx_drop(p);
-    pea_buf_free(&p->out);
+    pea__flow_free(p);
     pea_codec_unref(p->codec);
     pea_policy_unref(p->policy);
     pea_chain_unref(p->chain);
     pea__verdict_free(p);
-    pea__free(p->expect);
     pea__free(p->name);
     if (!p->conn_owned && p->remote != NULL)
         pea__place_clear(p->remote);
@@ -272,9 +272,10 @@ void pea_pipe_abort(pea_pipe *p, pea_origin origin, pea_err err, const char *tex
     }
     p->phase = PEA__OVER;
     pea__tx_drop(p);
-    if (p->out.len > 0)
+    if (p->flow->out.len > 0)
         p->sealed_total = p->sealed_when_empty; /* sealed, but not sent */
-    pea_buf_free(&p->out);
+    if (!pea__flow_rests(p))
+        pea_buf_free(&p->flow->out);
     p->wire_end_said = true;
 }
 
@@ -300,7 +301,7 @@ pea_err pea_pipe_end(pea_pipe *p)
         return PEA_OK;
     }
     for (size_t i = 1; i <= p->top; i++)
-        if (p->floors[i].transform.ops->control == NULL)
+        if (pea__transform_at(p, i)->ops->control == NULL)
             return PEA_E_UNSUPPORTED;
     pea__window_close(p);
     p->said |= PEA__END;
@@ -312,9 +313,9 @@ pea_err pea_pipe_end(pea_pipe *p)
 
 static size_t held(const pea_pipe *p)
 {
-    size_t n = p->carry.len;
+    size_t n = p->flow->carry.len;
     for (size_t i = 0; i <= p->top; i++)
-        n += p->floors[i].rx.len;
+        n += p->flow->rx[i].len;
     return n;
 }
 
@@ -324,9 +325,9 @@ size_t pea_pipe_room(const pea_pipe *p)
         return 0;
     if (p->phase == PEA__FAREWELL)
         return PEA__DISCARD_MAX - p->discarded;
-    if (p->out_control > PEA_HANDSHAKE_BUFFER_MAX)
+    if (p->flow->out_control > PEA_HANDSHAKE_BUFFER_MAX)
         return 0; /* the peer makes us talk and does not listen */
-    size_t wire = p->floors[0].rx.len, above = held(p) - wire;
+    size_t wire = p->flow->rx[0].len, above = held(p) - wire;
     if (p->phase == PEA__OPEN && pea__pipe_waits(p))
         return 0;
     if (p->phase == PEA__OPEN)
@@ -357,7 +358,11 @@ pea_err pea_pipe_feed(pea_pipe *p, const void *data, size_t n, size_t *taken)
     *taken = accept_bytes(p, n);
     if (*taken == 0 || p->phase == PEA__FAREWELL)
         return PEA_OK;
-    pea_buf *wire = &p->floors[0].rx;
+    if (pea__flow_take(p) != PEA_OK) {
+        pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+        return PEA_E_NOMEM;
+    }
+    pea_buf *wire = &p->flow->rx[0];
     if (wire->len == 0) {
         pea__buf_borrow(wire, data, *taken);
         return PEA_OK;
@@ -370,7 +375,7 @@ pea_err pea_pipe_feed(pea_pipe *p, const void *data, size_t n, size_t *taken)
 
 pea_err pea__pipe_lend(pea_pipe *p, uint8_t *data, size_t n, size_t headroom, size_t *taken)
 {
-    pea_buf *wire = &p->floors[0].rx;
+    pea_buf *wire = &p->flow->rx[0];
     size_t rest = wire->len;
     if (rest == 0 || rest > headroom || p->phase == PEA__FAREWELL)
         return pea_pipe_feed(p, data, n, taken);
@@ -458,8 +463,8 @@ static pea_err ready(pea_pipe *p, pea_event *event)
 {
     pea_err err = codec_create(p);
     if (err == PEA_OK) {
-        pea__free(p->expect); /* it has been met, and stages are over */
-        p->expect = NULL;
+        pea__free(p->flow->expect); /* it has been met, and stages are over */
+        p->flow->expect = NULL;
         return PEA_OK;
     }
     p->ready_told = false;
@@ -477,7 +482,7 @@ static pea_err opening(pea_pipe *p, pea_event *event)
 /* After our last word: all of it must be out, and the peer must have ended, or said more than we read. */
 static pea_err farewell(pea_pipe *p)
 {
-    bool out = pea__tx_waits(p) + p->out.len == 0 && p->wire_end_said;
+    bool out = pea__tx_waits(p) + p->flow->out.len == 0 && p->wire_end_said;
     if (!out || !(p->fin || p->discarded >= PEA__DISCARD_MAX))
         return PEA_MORE;
     p->phase = PEA__OVER;
@@ -528,16 +533,19 @@ static pea_err advance(pea_pipe *p, pea_event *event)
 static void settle(pea_pipe *p)
 {
     p->dry = true;
-    bool ok = pea__buf_own(&p->floors[0].rx) == PEA_OK;
+    if (pea__flow_rests(p))
+        return;
+    bool ok = pea__buf_own(&p->flow->rx[0]) == PEA_OK;
     for (size_t i = 0; i <= p->top; i++)
-        pea__buf_settle(&p->floors[i].rx);
-    pea__buf_settle(&p->carry);
+        pea__buf_settle(&p->flow->rx[i]);
+    pea__buf_settle(&p->flow->carry);
     if (!ok)
         pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
     else if (p->phase != PEA__OPEN || !pea__read_partial(p))
-        p->partial_since = -1;
-    else if (p->partial_since < 0)
-        p->partial_since = p->now_ms;
+        p->flow->partial_since = -1;
+    else if (p->flow->partial_since < 0)
+        p->flow->partial_since = p->now_ms;
+    pea__flow_rest(p);
 }
 
 /* A peer that has gone while somebody else is waited for need not be waited for; if it was in, its last messages may
@@ -573,11 +581,21 @@ static bool take_message(pea_pipe *p, pea_event *event)
     return true;
 }
 
+/* Whether nothing came since it rests. */
+static bool rests(const pea_pipe *p)
+{
+    return pea__flow_rests(p) && p->phase == PEA__OPEN && !p->fin && !p->judge_due && !p->want_drain;
+}
+
 pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
 {
     pea_err err;
     if (take_message(p, event))
         return PEA_OK;
+    if (rests(p))
+        return PEA_MORE;
+    if (pea__flow_take(p) != PEA_OK && p->phase == PEA__OPEN)
+        pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
     do {
         if (pea__pipe_take_drain(p)) {
             *event = (pea_event){.type = PEA_EVENT_DRAIN};
@@ -629,30 +647,29 @@ const pea_peer *pea__pipe_self(const pea_pipe *p)
 
 int64_t pea_pipe_partial_since(const pea_pipe *p)
 {
-    return p->partial_since;
+    return p->flow->partial_since;
 }
 
 pea_err pea_pipe_query(const pea_pipe *p, pea_query what, pea_span in, void *out, size_t *len)
 {
-    if (p->top == 0 || p->floors[p->top].transform.ops->query == NULL)
-        return PEA_E_UNSUPPORTED;
-    return p->floors[p->top].transform.ops->query(p->floors[p->top].transform.self, what, in, out, len);
+    const pea_transform *t = p->top > 0 ? pea__transform_at(p, p->top) : NULL;
+    return t != NULL && t->ops->query != NULL ? t->ops->query(t->self, what, in, out, len) : PEA_E_UNSUPPORTED;
 }
 
 pea_err pea__pipe_hold(pea_pipe *p)
 {
-    return pea__buf_own(&p->floors[0].rx);
+    return pea__buf_own(&p->flow->rx[0]);
 }
 
 size_t pea__pipe_unread(const pea_pipe *p)
 {
-    size_t n = p->carry.cap;
+    size_t n = p->flow->carry.cap;
     for (size_t i = 0; i <= p->top; i++)
-        n += p->floors[i].rx.cap;
+        n += p->flow->rx[i].cap;
     return n;
 }
 
 size_t pea__pipe_held(const pea_pipe *p)
 {
-    return pea__pipe_unread(p) + p->tx.cap + p->out.cap;
+    return pea__pipe_unread(p) + p->flow->tx.cap + p->flow->out.cap;
 }

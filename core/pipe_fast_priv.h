@@ -28,8 +28,8 @@ static inline bool pea__pipe_place(pea_pipe *p, size_t len, uint8_t **at)
 {
     if (len >= p->length4_end || len + 4 >= p->tx_room) /* a closed window has no room for nothing */
         return false;
-    *at = p->tx.data + p->tx.len;
-    p->tx.len += len + 4;
+    *at = p->flow->tx.data + p->flow->tx.len;
+    p->flow->tx.len += len + 4;
     p->tx_room -= len + 4;
     return true;
 }
@@ -44,8 +44,8 @@ static inline void pea__message_put(uint8_t *at, const void *data, size_t len)
 /* Plaintext at whose front messages may be handed out one after another; empty where anything else comes first. */
 static inline pea_span pea__pipe_view(const pea_pipe *p)
 {
-    const pea_buf *plain = &p->floors[p->top].rx;
-    if (p->phase != PEA__OPEN || p->want_drain || p->judge_due || p->withheld || p->carry.len > 0)
+    const pea_buf *plain = &p->flow->rx[p->top];
+    if (p->phase != PEA__OPEN || p->want_drain || p->judge_due || p->withheld || p->flow->carry.len > 0)
         return (pea_span){NULL, 0};
     return (pea_span){plain->data, plain->len < p->left ? plain->len : p->left};
 }
@@ -64,13 +64,13 @@ static inline void pea__pipe_viewed(pea_pipe *p, size_t n)
 {
     if (n == 0)
         return;
-    pea_buf *plain = &p->floors[p->top].rx;
+    pea_buf *plain = &p->flow->rx[p->top];
     plain->data += n;
     plain->len -= n;
     if (p->left != SIZE_MAX)
         p->left -= n;
-    p->need = p->scanned = 0;
-    p->partial_since = -1;
+    p->flow->need = p->flow->scanned = 0;
+    p->flow->partial_since = -1;
 }
 
 #endif

@@ -13,14 +13,14 @@
  * vanishes. */
 static void chunk_close_with(pea_pipe *p, size_t behind)
 {
-    if (p->tx_open == SIZE_MAX)
+    if (p->flow->tx_open == SIZE_MAX)
         return;
-    size_t len = p->tx.len - p->tx_open - PEA__CHUNK_HEADER + behind;
+    size_t len = p->flow->tx.len - p->flow->tx_open - PEA__CHUNK_HEADER + behind;
     if (len == 0)
-        p->tx.len = p->tx_open;
+        p->flow->tx.len = p->flow->tx_open;
     else
-        pea__put_be32(p->tx.data + p->tx_open, (uint32_t)PEA__CHUNK_DATA << 24 | (uint32_t)len);
-    p->tx_open = SIZE_MAX;
+        pea__put_be32(p->flow->tx.data + p->flow->tx_open, (uint32_t)PEA__CHUNK_DATA << 24 | (uint32_t)len);
+    p->flow->tx_open = SIZE_MAX;
 }
 
 static void chunk_close(pea_pipe *p)
@@ -38,8 +38,8 @@ void pea__window_close(pea_pipe *p)
 
 static void lent_end(pea_pipe *p)
 {
-    pea__lent *lent = p->lent;
-    p->lent = NULL;
+    pea__lent *lent = p->flow->lent;
+    p->flow->lent = NULL;
     if (lent == NULL || lent->msg == NULL)
         return;
     pea_msg_unref(lent->msg);
@@ -49,9 +49,9 @@ static void lent_end(pea_pipe *p)
 /* What is lent is copied after all: something is to follow it, or whoever lent it wants it back. */
 static pea_err lent_copy(pea_pipe *p)
 {
-    if (p->lent == NULL)
+    if (p->flow->lent == NULL)
         return PEA_OK;
-    pea_err err = pea_buf_append(&p->tx, p->lent->rest.data, p->lent->rest.len);
+    pea_err err = pea_buf_append(&p->flow->tx, p->flow->lent->rest.data, p->flow->lent->rest.len);
     if (err == PEA_OK)
         lent_end(p);
     return err;
@@ -59,17 +59,17 @@ static pea_err lent_copy(pea_pipe *p)
 
 pea_err pea__pipe_lent_back(pea_pipe *p, pea_msg *msg)
 {
-    if (p->lent == NULL || p->lent->msg != NULL)
+    if (p->flow->lent == NULL || p->flow->lent->msg != NULL)
         return PEA_OK;
-    pea__lent *kept = msg != NULL && p->lent->rest.len > PEA_WRITE_MAX ? pea__alloc(sizeof *kept) : NULL;
+    pea__lent *kept = msg != NULL && p->flow->lent->rest.len > PEA_WRITE_MAX ? pea__alloc(sizeof *kept) : NULL;
     if (kept != NULL) {
-        *kept = (pea__lent){.rest = p->lent->rest, .msg = pea_msg_ref(msg)};
-        p->lent = kept;
+        *kept = (pea__lent){.rest = p->flow->lent->rest, .msg = pea_msg_ref(msg)};
+        p->flow->lent = kept;
         return PEA_OK;
     }
     pea_err err = lent_copy(p);
     if (err != PEA_OK) { /* some of it has gone out: nothing can follow */
-        p->lent = NULL;
+        p->flow->lent = NULL;
         pea_pipe_abort(p, PEA_BY_WRITING, err, pea_err_text(err));
     }
     return err;
@@ -79,11 +79,11 @@ pea_err pea__pipe_lent_back(pea_pipe *p, pea_msg *msg)
 
 size_t pea__tx_front(const pea_pipe *p, size_t n, pea_span spans[2])
 {
-    size_t first = n < p->tx.len ? n : p->tx.len, count = 0;
+    size_t first = n < p->flow->tx.len ? n : p->flow->tx.len, count = 0;
     if (first > 0)
-        spans[count++] = (pea_span){p->tx.data, first};
+        spans[count++] = (pea_span){p->flow->tx.data, first};
     if (n > first)
-        spans[count++] = (pea_span){p->lent->rest.data, n - first};
+        spans[count++] = (pea_span){p->flow->lent->rest.data, n - first};
     return count;
 }
 
@@ -94,28 +94,30 @@ void pea__tx_consume(pea_pipe *p, size_t n)
     if (p->mode == PEA_NATIVE) {
         size_t at = p->tx_rest;
         while (at < n)
-            at += PEA__CHUNK_HEADER + (pea__get_be32(p->tx.data + at) & PEA__CHUNK_MAX);
+            at += PEA__CHUNK_HEADER + (pea__get_be32(p->flow->tx.data + at) & PEA__CHUNK_MAX);
         p->tx_rest = (uint32_t)(at - n);
     }
-    size_t first = n < p->tx.len ? n : p->tx.len;
-    pea_buf_consume(&p->tx, first);
-    if (p->lent != NULL) {
-        p->lent->rest.data += n - first;
-        p->lent->rest.len -= n - first;
-        if (p->lent->rest.len == 0)
+    size_t first = n < p->flow->tx.len ? n : p->flow->tx.len;
+    pea_buf_consume(&p->flow->tx, first);
+    if (p->flow->lent != NULL) {
+        p->flow->lent->rest.data += n - first;
+        p->flow->lent->rest.len -= n - first;
+        if (p->flow->lent->rest.len == 0)
             lent_end(p);
     }
-    if (p->tx.len == 0)
-        pea_buf_free(&p->tx);
+    if (p->flow->tx.len == 0)
+        pea_buf_free(&p->flow->tx);
     if (!p->tx_cut)
         p->sealed_total += n;
 }
 
 void pea__tx_drop(pea_pipe *p)
 {
-    p->tx_open = SIZE_MAX;
+    if (p->flow == NULL || pea__flow_rests(p))
+        return;
+    p->flow->tx_open = SIZE_MAX;
     p->tx_room = 0;
-    pea_buf_free(&p->tx); /* what was dropped counts as queued no more, and was never sent */
+    pea_buf_free(&p->flow->tx); /* what was dropped counts as queued no more, and was never sent */
     lent_end(p);
 }
 
@@ -123,12 +125,14 @@ void pea__tx_cut(pea_pipe *p)
 {
     pea__window_close(p);
     p->tx_cut = true;
-    if (p->tx_rest <= p->tx.len)
+    if (pea__flow_rests(p))
+        return;
+    if (p->tx_rest <= p->flow->tx.len)
         lent_end(p); /* else its beginning has gone out */
     if (p->tx_rest == 0)
-        pea_buf_free(&p->tx);
-    else if (p->tx_rest < p->tx.len)
-        p->tx.len = p->tx_rest;
+        pea_buf_free(&p->flow->tx);
+    else if (p->tx_rest < p->flow->tx.len)
+        p->flow->tx.len = p->tx_rest;
 }
 
 /* ---- Putting to the back ---- */
@@ -137,15 +141,17 @@ pea_err pea__chunk_say(pea_pipe *p, uint8_t type, const void *payload, size_t le
 {
     pea__window_close(p);
     uint8_t *at;
-    pea_err err = lent_copy(p);
+    pea_err err = pea__flow_take(p);
     if (err == PEA_OK)
-        err = pea_buf_reserve(&p->tx, PEA__CHUNK_HEADER + len, &at);
+        err = lent_copy(p);
+    if (err == PEA_OK)
+        err = pea_buf_reserve(&p->flow->tx, PEA__CHUNK_HEADER + len, &at);
     if (err != PEA_OK)
         return err;
     pea__put_be32(at, (uint32_t)type << 24 | (uint32_t)len);
     if (len > 0)
         memcpy(at + PEA__CHUNK_HEADER, payload, len);
-    pea_buf_commit(&p->tx, PEA__CHUNK_HEADER + len);
+    pea_buf_commit(&p->flow->tx, PEA__CHUNK_HEADER + len);
     return PEA_OK;
 }
 
@@ -159,24 +165,26 @@ static pea_err window_open(pea_pipe *p, size_t len)
     pea_err err = lent_copy(p);
     if (err != PEA_OK)
         return err;
-    if (p->tx_open != SIZE_MAX && p->tx.len - p->tx_open + need > PEA__CHUNK_MAX)
+    if (p->flow->tx_open != SIZE_MAX && p->flow->tx.len - p->flow->tx_open + need > PEA__CHUNK_MAX)
         pea__window_close(p);
     uint8_t *tail;
-    bool first = p->tx.base == NULL; /* take at once what the last flush needed, instead of growing there again */
-    err = pea_buf_reserve(&p->tx, first && p->tx_hint > need ? p->tx_hint : need, &tail);
+    bool first = p->flow->tx.base == NULL; /* take at once what the last flush needed, instead of growing there again */
+    err = pea_buf_reserve(&p->flow->tx, first && p->tx_hint > need ? p->tx_hint : need, &tail);
     if (err != PEA_OK)
         return err;
-    if (p->mode == PEA_NATIVE && p->tx_open == SIZE_MAX) {
-        p->tx_open = p->tx.len;
-        pea_buf_commit(&p->tx, PEA__CHUNK_HEADER);
+    if (p->mode == PEA_NATIVE && p->flow->tx_open == SIZE_MAX) {
+        p->flow->tx_open = p->flow->tx.len;
+        pea_buf_commit(&p->flow->tx, PEA__CHUNK_HEADER);
     }
-    size_t space = p->tx.cap - (size_t)(p->tx.data - p->tx.base) - p->tx.len;
-    size_t high = p->high_water > p->tx.len ? p->high_water - p->tx.len : 0;
-    size_t chunk = p->tx_open == SIZE_MAX ? SIZE_MAX : PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->tx.len - p->tx_open);
+    size_t space = p->flow->tx.cap - (size_t)(p->flow->tx.data - p->flow->tx.base) - p->flow->tx.len;
+    size_t high = p->high_water > p->flow->tx.len ? p->high_water - p->flow->tx.len : 0;
+    size_t chunk = p->flow->tx_open == SIZE_MAX
+                       ? SIZE_MAX
+                       : PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->flow->tx.len - p->flow->tx_open);
     size_t room = space < high ? space : high;
     room = room < chunk ? room : chunk;
     /* It shuts when a full write has gathered: its driver wants to know, and to write it. */
-    size_t full = p->tx.len < PEA_WRITE_MAX ? PEA_WRITE_MAX - p->tx.len : SIZE_MAX;
+    size_t full = p->flow->tx.len < PEA_WRITE_MAX ? PEA_WRITE_MAX - p->flow->tx.len : SIZE_MAX;
     p->tx_room = room < full ? room : full;
     return PEA_OK;
 }
@@ -185,7 +193,7 @@ static pea_err window_open(pea_pipe *p, size_t len)
  * codec cannot say it. */
 static size_t put(pea_pipe *p, const void *data, size_t len)
 {
-    uint8_t *at = p->tx.data + p->tx.len;
+    uint8_t *at = p->flow->tx.data + p->flow->tx.len;
     size_t n;
     if (p->length4_end > 0) {
         if (len >= p->length4_end)
@@ -197,7 +205,7 @@ static size_t put(pea_pipe *p, const void *data, size_t len)
         if (n == 0 && (len > 0 || p->codec_ops->overhead > 0))
             return SIZE_MAX;
     }
-    p->tx.len += n;
+    p->flow->tx.len += n;
     return n;
 }
 
@@ -215,14 +223,14 @@ static pea_err chunks_append(pea_pipe *p, const uint8_t *data, size_t len)
     static const uint8_t header[PEA__CHUNK_HEADER];
     pea_err err = PEA_OK;
     while (len > 0 && err == PEA_OK) {
-        if (p->tx_open == SIZE_MAX) {
-            p->tx_open = p->tx.len;
-            err = pea_buf_append(&p->tx, header, sizeof header);
+        if (p->flow->tx_open == SIZE_MAX) {
+            p->flow->tx_open = p->flow->tx.len;
+            err = pea_buf_append(&p->flow->tx, header, sizeof header);
         }
-        size_t room = PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->tx.len - p->tx_open);
+        size_t room = PEA__CHUNK_MAX + PEA__CHUNK_HEADER - (p->flow->tx.len - p->flow->tx_open);
         size_t n = len < room ? len : room;
         if (err == PEA_OK)
-            err = pea_buf_append(&p->tx, data, n);
+            err = pea_buf_append(&p->flow->tx, data, n);
         data += n;
         len -= n;
         if (n == room)
@@ -243,7 +251,8 @@ static pea_err send_huge(pea_pipe *p, const void *data, size_t len)
     pea__window_close(p);
     err = lent_copy(p);
     if (err == PEA_OK)
-        err = pea_buf_reserve(&p->tx, m.before_len + len + m.after_len + headers, &tail); /* all of it or nothing */
+        err =
+            pea_buf_reserve(&p->flow->tx, m.before_len + len + m.after_len + headers, &tail); /* all of it or nothing */
     if (err == PEA_OK)
         err = chunks_append(p, m.before, m.before_len);
     if (err == PEA_OK)
@@ -256,16 +265,16 @@ static pea_err send_huge(pea_pipe *p, const void *data, size_t len)
 /* One message, one record, sealed at once: PEA_RECORDS. */
 static pea_err send_record(pea_pipe *p, const void *data, size_t len)
 {
-    if (p->out.len >= p->high_water) {
+    if (p->flow->out.len >= p->high_water) {
         p->want_drain = true;
         return PEA_E_QUEUE_FULL;
     }
-    pea_transform *t = &p->floors[p->top].transform;
+    const pea_transform *t = pea__transform_at(p, p->top);
     pea_err err;
     if (p->top == 1) {
-        err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &p->out);
+        err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &p->flow->out);
     } else {
-        pea_buf one = {.pool = p->tx.pool};
+        pea_buf one = {.pool = p->pool};
         err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &one);
         if (err == PEA_OK)
             err = pea__wire_control(p, &one, (size_t)p->top - 1);
@@ -283,7 +292,7 @@ static pea_err send_record(pea_pipe *p, const void *data, size_t len)
 /* Whether a message may be lent: it fills a write, and its frame ends with it. */
 static bool may_lend(const pea_pipe *p, size_t len)
 {
-    size_t chunk = p->tx_open == SIZE_MAX ? PEA__CHUNK_HEADER : p->tx.len - p->tx_open;
+    size_t chunk = p->flow->tx_open == SIZE_MAX ? PEA__CHUNK_HEADER : p->flow->tx.len - p->flow->tx_open;
     return len >= LEND_LEAST && len < p->length4_end && pea__tx_waits(p) + len >= PEA_WRITE_MAX &&
            (p->mode != PEA_NATIVE || chunk + 4 + len <= PEA__CHUNK_MAX);
 }
@@ -294,15 +303,15 @@ static pea_err lend(pea_pipe *p, const void *data, size_t len, pea__lent *lent)
     uint8_t *at;
     pea_err err = window_open(p, 0);
     if (err == PEA_OK)
-        err = pea_buf_reserve(&p->tx, 4, &at);
+        err = pea_buf_reserve(&p->flow->tx, 4, &at);
     if (err != PEA_OK)
         return err;
     pea__put_be32(at, (uint32_t)len);
-    pea_buf_commit(&p->tx, 4);
+    pea_buf_commit(&p->flow->tx, 4);
     chunk_close_with(p, len);
     p->tx_room = 0;
     *lent = (pea__lent){.rest = {data, len}};
-    p->lent = lent;
+    p->flow->lent = lent;
     return PEA_OK;
 }
 
@@ -316,8 +325,8 @@ static pea_err send_copied(pea_pipe *p, const void *data, size_t len)
     size_t n = put(p, data, len);
     if (n == SIZE_MAX) { /* nothing was queued: let go of what was reserved for it */
         pea__window_close(p);
-        if (p->tx.len == 0)
-            pea_buf_free(&p->tx);
+        if (p->flow->tx.len == 0)
+            pea_buf_free(&p->flow->tx);
         return cannot_say(p, data, len);
     }
     p->tx_room = p->tx_room > n ? p->tx_room - n : 0;
@@ -328,6 +337,8 @@ pea_err pea__pipe_send(pea_pipe *p, const void *data, size_t len, pea__lent *len
 {
     if (p->phase != PEA__OPEN || (p->said & PEA__END) != 0 || !p->ready_told)
         return PEA_E_STATE;
+    if (pea__flow_take(p) != PEA_OK)
+        return PEA_E_NOMEM;
     if (p->mode == PEA_RECORDS)
         return send_record(p, data, len);
     if (pea_pipe_queued(p) >= p->high_water) {
@@ -356,7 +367,7 @@ pea_err pea_pipe_send(pea_pipe *p, const void *data, size_t len)
 
 size_t pea_pipe_queued(const pea_pipe *p)
 {
-    return pea__tx_waits(p) + (p->mode == PEA_RECORDS ? p->out.len : 0);
+    return pea__tx_waits(p) + (p->mode == PEA_RECORDS ? p->flow->out.len : 0);
 }
 
 uint64_t pea__pipe_queued_total(const pea_pipe *p)
@@ -366,5 +377,5 @@ uint64_t pea__pipe_queued_total(const pea_pipe *p)
 
 uint64_t pea__pipe_sent_total(const pea_pipe *p)
 {
-    return p->out.len == 0 ? p->sealed_total : p->sealed_when_empty;
+    return p->flow->out.len == 0 ? p->sealed_total : p->sealed_when_empty;
 }

@@ -6,15 +6,15 @@
 
 pea_buf *pea__pipe_plain(pea_pipe *p)
 {
-    return &p->floors[p->top].rx;
+    return &p->flow->rx[p->top];
 }
 
 bool pea__read_partial(const pea_pipe *p)
 {
-    if (p->carry.len > 0)
+    if (p->flow->carry.len > 0)
         return true;
     for (size_t i = 0; i <= p->top; i++)
-        if (p->floors[i].rx.len > 0)
+        if (p->flow->rx[i].len > 0)
             return true;
     return false;
 }
@@ -24,9 +24,9 @@ bool pea__read_partial(const pea_pipe *p)
 /* The transport's stream ended below floor `i`, by `how`: what does its transform say to that? */
 static pea_err end_of(pea_pipe *p, size_t i, pea_err how)
 {
-    if (p->floors[i - 1].rx.len > 0)
+    if (p->flow->rx[i - 1].len > 0)
         return PEA_E_TRUNCATED;
-    pea_transform *t = &p->floors[i].transform;
+    const pea_transform *t = pea__transform_at(p, i);
     return t->ops->wire_end != NULL ? t->ops->wire_end(t->self) : how;
 }
 
@@ -34,12 +34,12 @@ static pea_err end_of(pea_pipe *p, size_t i, pea_err how)
  * error, from now on sticky. */
 static pea_err unseal(pea_pipe *p, size_t i)
 {
-    pea__floor *f = &p->floors[i];
-    pea_buf *wire = &p->floors[i - 1].rx;
+    pea__floor *f = pea__floor_at(p, i);
+    pea_buf *wire = &p->flow->rx[i - 1], *plain = &p->flow->rx[i];
     for (;;) {
-        size_t had = f->rx.len, wire_had = wire->len;
-        pea_buf reply = {.pool = p->tx.pool};
-        pea_err err = f->transform.ops->unseal(f->transform.self, wire, &f->rx, PEA__UNSEAL_MAX, &reply);
+        size_t had = plain->len, wire_had = wire->len;
+        pea_buf reply = {.pool = p->pool};
+        pea_err err = f->transform.ops->unseal(f->transform.self, wire, plain, PEA__UNSEAL_MAX, &reply);
         p->last_words |= err < 0 && reply.len > 0;
         pea_err sealed = pea__wire_control(p, &reply, i - 1);
         pea_buf_free(&reply);
@@ -49,7 +49,7 @@ static pea_err unseal(pea_pipe *p, size_t i)
             f->ended = err;
         else if (p->phase < PEA__OPEN && wire->len < wire_had && pea__verdict_pledged(p))
             pea__verdict_redeem(p, i);
-        if (f->rx.len > had || (err == PEA_AGAIN && f->transform.one_message_per_record))
+        if (plain->len > had || (err == PEA_AGAIN && f->transform.one_message_per_record))
             return PEA_AGAIN;
         if (err < 0 || err == PEA_EOF)
             return err;
@@ -64,7 +64,7 @@ static pea_err pull_floor(pea_pipe *p, size_t i)
 {
     if (i == 0)
         return p->fin ? PEA_EOF_UNAUTHENTICATED : PEA_MORE;
-    pea__floor *f = &p->floors[i];
+    pea__floor *f = pea__floor_at(p, i);
     for (;;) {
         if (f->ended != PEA_OK)
             return f->ended;
@@ -130,31 +130,31 @@ static pea_err carry_message(pea_pipe *p, pea_event *event)
 {
     pea_buf *plain = pea__pipe_plain(p);
     size_t there = plain->len < p->left ? plain->len : p->left;
-    size_t want = p->need > p->carry.len ? p->need - p->carry.len : 1;
+    size_t want = p->flow->need > p->flow->carry.len ? p->flow->need - p->flow->carry.len : 1;
     size_t n = want < there ? want : there;
-    if (pea_buf_append(&p->carry, plain->data, n) != PEA_OK)
+    if (pea_buf_append(&p->flow->carry, plain->data, n) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
     pea_buf_consume(plain, n);
     taken(p, n);
     if (n < want)
         return p->left == 0 ? PEA_AGAIN : PEA_MORE; /* the next chunk may lie there already */
-    pea_frame f = {.scanned = p->scanned};
-    pea_err err = decode(p, p->carry.data, p->carry.len, &f);
+    pea_frame f = {.scanned = p->flow->scanned};
+    pea_err err = decode(p, p->flow->carry.data, p->flow->carry.len, &f);
     if (err < 0)
         return message_failed(p, err);
     if (err == PEA_MORE) {
-        if (f.total <= p->carry.len)
+        if (f.total <= p->flow->carry.len)
             return message_failed(p, PEA_E_INVALID);
-        p->need = f.total;
-        p->scanned = f.scanned;
+        p->flow->need = f.total;
+        p->flow->scanned = f.scanned;
         return PEA_AGAIN;
     }
-    if (!frame_fits(&f, p->carry.len) || f.total != p->carry.len)
+    if (!frame_fits(&f, p->flow->carry.len) || f.total != p->flow->carry.len)
         return message_failed(p, PEA_E_INVALID);
-    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->carry.data + f.offset, .len = f.len};
-    pea_buf_consume(&p->carry, f.total);
-    p->need = p->scanned = 0;
-    p->partial_since = -1;
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->flow->carry.data + f.offset, .len = f.len};
+    pea_buf_consume(&p->flow->carry, f.total);
+    p->flow->need = p->flow->scanned = 0;
+    p->flow->partial_since = -1;
     return PEA_OK;
 }
 
@@ -162,14 +162,14 @@ static pea_err carry_message(pea_pipe *p, pea_event *event)
  * PEA_OK | PEA_AGAIN: this chunk is used up | PEA_MORE | as pea__pipe_fail() */
 static pea_err next_message(pea_pipe *p, pea_event *event)
 {
-    if (p->carry.len > 0)
+    if (p->flow->carry.len > 0)
         return carry_message(p, event);
     pea_buf *plain = pea__pipe_plain(p);
     size_t there = plain->len < p->left ? plain->len : p->left;
     if (there == 0)
         return PEA_MORE;
-    if (there >= p->need) {
-        pea_frame f = {.scanned = p->scanned};
+    if (there >= p->flow->need) {
+        pea_frame f = {.scanned = p->flow->scanned};
         pea_err err = decode(p, plain->data, there, &f);
         if (err == PEA_OK) {
             if (!frame_fits(&f, there))
@@ -177,20 +177,20 @@ static pea_err next_message(pea_pipe *p, pea_event *event)
             *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = plain->data + f.offset, .len = f.len};
             pea_buf_consume(plain, f.total);
             taken(p, f.total);
-            p->need = p->scanned = 0;
-            p->partial_since = -1;
+            p->flow->need = p->flow->scanned = 0;
+            p->flow->partial_since = -1;
             return PEA_OK;
         }
         if (err < 0)
             return message_failed(p, err);
         if (f.total <= there)
             return message_failed(p, PEA_E_INVALID);
-        p->need = f.total;
-        p->scanned = f.scanned;
+        p->flow->need = f.total;
+        p->flow->scanned = f.scanned;
     }
     if (there < p->left)
         return PEA_MORE;
-    if (pea_buf_append(&p->carry, plain->data, there) != PEA_OK) /* the chunk ends within the message */
+    if (pea_buf_append(&p->flow->carry, plain->data, there) != PEA_OK) /* the chunk ends within the message */
         return pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
     pea_buf_consume(plain, there);
     taken(p, there);
@@ -200,7 +200,7 @@ static pea_err next_message(pea_pipe *p, pea_event *event)
 static bool unfinished(const pea_pipe *p)
 {
     /* below the top lies at most what came behind an authenticated end */
-    return p->carry.len + p->floors[p->top].rx.len > 0;
+    return p->flow->carry.len + p->flow->rx[p->top].len > 0;
 }
 
 /* The stream ended by `end`. A foreign peer that may half-close has no other way to say it, where its end is
@@ -227,19 +227,19 @@ static pea_err next_record(pea_pipe *p, pea_event *event)
         return err == PEA_MORE ? err : stream_ended(p, err, event);
     *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = plain->data, .len = plain->len};
     pea_buf_consume(plain, plain->len);
-    p->partial_since = -1;
+    p->flow->partial_since = -1;
     return PEA_OK;
 }
 
 /* Nothing is carried while a whole message is handed out: its place is free. */
 pea_err pea__pipe_withhold(pea_pipe *p, const pea_event *message)
 {
-    pea_buf kept = {.pool = p->tx.pool};
+    pea_buf kept = {.pool = p->pool};
     pea_err err = pea_buf_append(&kept, message->data, message->len);
     if (err != PEA_OK)
         return err;
-    pea_buf_free(&p->carry);
-    p->carry = kept;
+    pea_buf_free(&p->flow->carry);
+    p->flow->carry = kept;
     p->withheld = true;
     return PEA_OK;
 }
@@ -247,9 +247,9 @@ pea_err pea__pipe_withhold(pea_pipe *p, const pea_event *message)
 static pea_err hand_out_withheld(pea_pipe *p, pea_event *event)
 {
     p->withheld = false;
-    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->carry.data, .len = p->carry.len};
-    pea_buf_consume(&p->carry, p->carry.len);
-    p->partial_since = -1;
+    *event = (pea_event){.type = PEA_EVENT_MESSAGE, .data = p->flow->carry.data, .len = p->flow->carry.len};
+    pea_buf_consume(&p->flow->carry, p->flow->carry.len);
+    p->flow->partial_since = -1;
     return PEA_OK;
 }
 
@@ -297,10 +297,10 @@ static void say_failure(const pea_pipe *p, pea_reason *reason)
 {
     char text[PEA_TEXT_MAX + 1];
     size_t len = 0, i = 1;
-    while (i < p->top && p->floors[i].ended >= 0) /* those above it failed for its sake */
+    while (i < p->top && p->floors[i - 1].ended >= 0) /* those above it failed for its sake */
         i++;
-    const pea_transform *t = &p->floors[i].transform;
-    if (i <= p->top && p->floors[i].ended < 0 && t->ops->query != NULL) {
+    const pea_transform *t = pea__transform_at(p, i);
+    if (i <= p->top && p->floors[i - 1].ended < 0 && t->ops->query != NULL) {
         len = PEA_TEXT_MAX;
         if (t->ops->query(t->self, PEA_QUERY_FAILURE, (pea_span){NULL, 0}, text, &len) != PEA_OK || len > PEA_TEXT_MAX)
             len = 0;

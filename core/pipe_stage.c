@@ -25,7 +25,7 @@ int64_t pea_stage_wall_ms(const pea_stage_env *env)
 
 const pea_peer *pea_stage_expect(const pea_stage_env *env)
 {
-    return env->pipe->expect;
+    return env->pipe->flow->expect;
 }
 
 const char *pea_stage_dialled_name(const pea_stage_env *env)
@@ -48,7 +48,7 @@ pea_err pea_stage_prologue(const pea_stage_env *env, pea_buf *out)
 
 pea_span pea_stage_transcript(const pea_stage_env *env, size_t stage, pea_side side)
 {
-    const pea__transcript *t = env->pipe->transcript;
+    const pea__transcript *t = env->pipe->flow->transcript;
     if (t == NULL || stage >= t->stages)
         return (pea_span){NULL, 0};
     const pea_buf *said = &t->said[stage][side == PEA_RESPONDER];
@@ -110,9 +110,8 @@ void pea__pipe_paid(pea_pipe *p)
     p->stage_poked = true;
 }
 
-pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
+pea_err pea__say_why(pea_pipe *p, pea_err err, const char *text)
 {
-    pea_pipe *p = env->pipe;
     if (p->reason == NULL)
         p->reason = pea__alloc(sizeof *p->reason);
     if (p->reason != NULL)
@@ -120,17 +119,22 @@ pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
     return err;
 }
 
+pea_err pea_stage_fail(pea_stage_env *env, pea_err err, const char *text)
+{
+    return pea__say_why(env->pipe, err, text);
+}
+
 /* ---- The transcript of plaintext stages ---- */
 
 void pea__transcript_free(pea_pipe *p)
 {
-    if (p->transcript == NULL)
+    if (p->flow->transcript == NULL)
         return;
     for (size_t i = 0; i < PEA_STAGES_MAX; i++)
         for (size_t side = 0; side < 2; side++)
-            pea_buf_free(&p->transcript->said[i][side]);
-    pea__free(p->transcript);
-    p->transcript = NULL;
+            pea_buf_free(&p->flow->transcript->said[i][side]);
+    pea__free(p->flow->transcript);
+    p->flow->transcript = NULL;
 }
 
 /* Whether the stage that runs is a plaintext one: no transform is in place, and it will leave none. */
@@ -142,9 +146,9 @@ static bool in_plaintext(const pea_pipe *p)
 /* Notes what a plaintext stage took and what it said. */
 static pea_err transcribe(pea_pipe *p, pea_span heard, pea_span said)
 {
-    if (p->transcript == NULL && (p->transcript = pea__alloc(sizeof *p->transcript)) == NULL)
+    if (p->flow->transcript == NULL && (p->flow->transcript = pea__alloc(sizeof *p->flow->transcript)) == NULL)
         return PEA_E_NOMEM;
-    pea__transcript *t = p->transcript;
+    pea__transcript *t = p->flow->transcript;
     t->stages = (size_t)p->stage + 1;
     size_t total = heard.len + said.len;
     for (size_t i = 0; i < t->stages; i++)
@@ -164,20 +168,20 @@ void pea__stage_destroy(pea_pipe *p)
     p->started = false;
     const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
     if (ops->start != NULL && ops->destroy != NULL)
-        ops->destroy(p->stage_self);
-    p->stage_self = NULL;
+        ops->destroy(p->flow->stage_self);
+    p->flow->stage_self = NULL;
 }
 
 static pea_err stage_start(pea_pipe *p)
 {
     const pea__chain_stage *s = &p->chain->stages[p->stage];
-    p->stage_self = s->config;
-    p->stage_seen = 0;
+    p->flow->stage_self = s->config;
+    p->flow->stage_seen = 0;
     if (p->verdict == NULL || !p->verdict->asked)
         p->answer = PEA_MORE;
     if (s->ops->start != NULL) {
-        p->stage_self = NULL;
-        pea_err err = s->ops->start(s->config, &p->env, &p->stage_self);
+        p->flow->stage_self = NULL;
+        pea_err err = s->ops->start(s->config, &p->flow->env, &p->flow->stage_self);
         if (err != PEA_OK)
             return err < 0 ? err : PEA_E_INVALID;
     }
@@ -192,8 +196,8 @@ static pea_err stage_yield(pea_pipe *p)
     const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
     if (ops->yield == NULL)
         return PEA_OK;
-    pea__floor *f = &p->floors[p->top + 1];
-    pea_err err = ops->yield(p->stage_self, &f->transform);
+    pea__floor *f = pea__floor_at(p, (size_t)p->top + 1);
+    pea_err err = ops->yield(p->flow->stage_self, &f->transform);
     if (err != PEA_OK)
         return err < 0 ? err : PEA_E_INVALID;
     const pea_transform_ops *t = f->transform.ops;
@@ -202,9 +206,8 @@ static pea_err stage_yield(pea_pipe *p)
     uint64_t record = (uint64_t)f->transform.record_plain + f->transform.overhead;
     if (record > PEA_WRITE_MAX && !f->transform.one_message_per_record) {
         t->destroy(f->transform.self);
-        return pea_stage_fail(&p->env, PEA_E_INVALID, "a record of the transform does not fit one write");
+        return pea__say_why(p, PEA_E_INVALID, "a record of the transform does not fit one write");
     }
-    f->rx.pool = p->tx.pool;
     p->top++;
     return PEA_OK;
 }
@@ -216,7 +219,7 @@ static pea_err stages_done(pea_pipe *p)
         return pea__opening_begin(p);
     if (pea__verdict_due(p) != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_REFUSED, NULL);
-    if (p->mode == PEA_RECORDS && (p->top == 0 || !p->floors[p->top].transform.one_message_per_record))
+    if (p->mode == PEA_RECORDS && (p->top == 0 || !pea__transform_at(p, p->top)->one_message_per_record))
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID,
                               "PEA_RECORDS needs a last transform that keeps one message in one record");
     p->phase = PEA__OPENING;
@@ -243,19 +246,19 @@ static pea_err stage_done(pea_pipe *p)
 static pea_err stage_step(pea_pipe *p, pea_buf *in)
 {
     const pea_stage_ops *ops = p->chain->stages[p->stage].ops;
-    pea_buf said = {.pool = p->tx.pool};
+    pea_buf said = {.pool = p->pool};
     const uint8_t *from = in->data;
     size_t had = in->len;
     uint64_t wait = p->wait;
     pea_err answer = p->answer;
-    pea_err err = ops->step(p->stage_self, &p->env, in, &said);
-    p->stage_seen = (uint32_t)in->len; /* pea_pipe_room() bounds it */
-    if (p->phase != PEA__STAGES) {     /* a callback that it made ended the pipe: nothing more is said */
+    pea_err err = ops->step(p->flow->stage_self, &p->flow->env, in, &said);
+    p->flow->stage_seen = (uint32_t)in->len; /* pea_pipe_room() bounds it */
+    if (p->phase != PEA__STAGES) {           /* a callback that it made ended the pipe: nothing more is said */
         pea_buf_free(&said);
         return PEA_AGAIN;
     }
     if (err == PEA_AGAIN && said.len == 0 && in->len == had)
-        err = pea_stage_fail(&p->env, PEA_E_INVALID, "the stage says \"again\" and does nothing");
+        err = pea__say_why(p, PEA_E_INVALID, "the stage says \"again\" and does nothing");
     pea_err sent = PEA_OK;
     if (in_plaintext(p))
         sent = transcribe(p, (pea_span){from, had - in->len}, (pea_span){said.data, said.len});
@@ -266,10 +269,10 @@ static pea_err stage_step(pea_pipe *p, pea_buf *in)
     if (err >= 0 && sent != PEA_OK)
         return sent;
     if (err == PEA_MORE && in->len > ops->max_in)
-        return pea_stage_fail(&p->env, PEA_E_PROTO, "the peer said more than this stage ever reads");
+        return pea__say_why(p, PEA_E_PROTO, "the peer said more than this stage ever reads");
     if (err == PEA_WAIT && p->answer != PEA_WAIT) {
         bool answered = p->wait != wait || answer == PEA_WAIT;
-        return answered ? PEA_AGAIN : pea_stage_fail(&p->env, PEA_E_INVALID, "the stage waits without a ticket");
+        return answered ? PEA_AGAIN : pea__say_why(p, PEA_E_INVALID, "the stage waits without a ticket");
     }
     return err;
 }
@@ -277,7 +280,7 @@ static pea_err stage_step(pea_pipe *p, pea_buf *in)
 /* Whether the stage has something to do: it begins, bytes came, or its wait was answered. */
 static bool stage_due(const pea_pipe *p, const pea_buf *in)
 {
-    return !p->started || p->stage_poked || in->len > p->stage_seen;
+    return !p->started || p->stage_poked || in->len > p->flow->stage_seen;
 }
 
 pea_err pea__stages_run(pea_pipe *p)
@@ -287,7 +290,7 @@ pea_err pea__stages_run(pea_pipe *p)
     /* An initiator's first stage speaks in the same write as the greeting, before the peer's greeting came: it must
      * not see that one's bytes. */
     bool early = p->greets && p->greeting_seen < PEA__GREETING_BYTES;
-    pea_buf nothing = {.pool = p->tx.pool};
+    pea_buf nothing = {.pool = p->pool};
     pea_buf *in = early ? &nothing : pea__pipe_plain(p);
     if (p->started && p->answer == PEA_WAIT)
         return PEA_MORE;

@@ -8,6 +8,7 @@
 
 #include "chain_priv.h"
 #include "codec/codec_priv.h"
+#include "compiler_priv.h"
 #include "pipe_priv.h"
 #include "policy_priv.h"
 
@@ -38,12 +39,45 @@ typedef enum pea__gate { PEA__GATE_IDLE = 0, PEA__GATE_ASKS, PEA__GATE_WAITS, PE
 /* Whether a stage may compute for a stranger. */
 typedef enum pea__bill { PEA__BILL_NONE = 0, PEA__BILL_DUE, PEA__BILL_WRITTEN, PEA__BILL_TAKEN } pea__bill;
 
-/* One floor of the pipe: a transform and the plaintext that it made. Floor 0 has no transform: it is the wire. */
+/* One floor of the pipe, from 1 on: the transform that it stands on. Floor 0 is the wire. */
 typedef struct pea__floor {
     pea_transform transform;
-    pea_buf rx;
     pea_err ended; /* the sticky error or end of its unseal() */
 } pea__floor;
+
+/* What was said in the plaintext stages. */
+typedef struct pea__transcript {
+    size_t stages;
+    pea_buf said[PEA_STAGES_MAX][2]; /* by side */
+} pea__transcript;
+
+struct pea_stage_env {
+    pea_pipe *pipe;
+};
+
+/* What a pipe needs until it is READY, and while there are bytes in it. Most connections rest most of the time: their
+ * flow is pea__flow_at_rest, which cannot be written to. */
+typedef struct pea__flow {
+    pea__spare spare;
+    /* Sending: what every message touches comes first. */
+    pea_buf tx;         /* plaintext: closed chunks, then at most one open one */
+    size_t tx_open;     /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
+    pea__lent *lent;    /* what follows tx, and was not copied to it; NULL: nothing */
+    pea_buf out;        /* wire bytes */
+    size_t out_control; /* how many of them are handshake or replies; 0 once all is written */
+    /* Reading. */
+    pea_buf carry;        /* a message that spans chunks */
+    size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */
+    int64_t partial_since;
+    pea_buf rx[PEA_STAGES_MAX + 1]; /* by floor: the wire, and the plaintext that transforms made */
+    uint8_t pong[8];                /* what is owed, if pong_owed */
+    /* Before READY. */
+    uint32_t stage_seen; /* bytes of its input that the stage has seen and left */
+    void *stage_self;
+    pea_stage_env env;
+    pea__transcript *transcript;
+    pea_peer *expect;
+} pea__flow;
 
 /* What the policy said of whom, or has yet to say. One for each peer: most have neither name nor role, and hold no room
  * for them. */
@@ -69,16 +103,6 @@ struct pea__lent {
     pea_msg *msg; /* NULL: it is the caller's, and so is this */
 };
 
-/* What was said in the plaintext stages. */
-typedef struct pea__transcript {
-    size_t stages;
-    pea_buf said[PEA_STAGES_MAX][2]; /* by side */
-} pea__transcript;
-
-struct pea_stage_env {
-    pea_pipe *pipe;
-};
-
 /* The types of chunks: docs/wire.md. */
 enum {
     PEA__CHUNK_HELLO = 1,
@@ -96,10 +120,8 @@ enum { PEA__HELLO = 1, PEA__ACCEPT = 2, PEA__END = 4, PEA__CLOSE = 8 };
 
 struct pea_pipe {
     /* Sending: what every message touches comes first. */
-    size_t tx_room;  /* bytes that may be put without a thought; 0 whenever anything else needs one */
-    pea_buf tx;      /* plaintext: closed chunks, then at most one open one; its pool is every buffer's */
-    size_t tx_open;  /* where the open DATA chunk's header lies in tx; SIZE_MAX: none */
-    pea__lent *lent; /* what follows tx, and was not copied to it; NULL: nothing */
+    size_t tx_room; /* bytes that may be put without a thought; 0 whenever anything else needs one */
+    pea__flow *flow;
     const pea_codec_ops *codec_ops;
     void *codec_self;
     uint32_t length4_end; /* the codec is 4 bytes big-endian, spelled out here: no payload is so large; 0: it is not */
@@ -125,39 +147,56 @@ struct pea_pipe {
     bool judging : 1;       /* the policy's check() runs */
     bool proves_next : 1;   /* our next record proves our key: HELLO does not wait */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
-    uint32_t tx_rest;     /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
-    uint32_t stage_seen;  /* bytes of its input that the stage has seen and left */
-    uint32_t skip;        /* bytes of an unknown chunk still to come */
-    uint32_t discarded;   /* bytes that came after our farewell */
-    size_t left;          /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
-    size_t need, scanned; /* the codec's: bytes before it is worth asking, what it has searched */
-    pea_buf carry;        /* a message that spans chunks */
-    int64_t now_ms, wall_ms, partial_since;
-
-    /* Output. */
-    pea_buf out;        /* wire bytes */
-    size_t out_control; /* how many of them are handshake or replies; 0 once all is written */
+    uint32_t tx_rest;   /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
+    uint32_t skip;      /* bytes of an unknown chunk still to come */
+    uint32_t discarded; /* bytes that came after our farewell */
+    size_t left;        /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
+    int64_t now_ms, wall_ms;
     uint64_t sealed_total, sealed_when_empty;
     uint32_t chunks_in; /* DATA chunks so far */
     uint32_t tx_hint;   /* what the last flush held */
 
+    pea__pool *pool; /* of all its buffers, and of its flow */
     pea_chain *chain;
     pea_codec *codec;
     pea_policy *policy;
-    void *stage_self;
     pea__verdict *verdict;
-    pea__transcript *transcript;
-    pea_peer *expect;
     char *name; /* that was dialled; NULL: none was given */
     pea_reason *reason;
     pea__place *remote; /* the connection's, or else the pipe's own; NULL: not known */
-    pea_stage_env env;
     uint64_t runtime_id, conn_id, wait;
     pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
     uint32_t high_water, low_water;
-    uint8_t pong[8];
-    pea__floor floors[]; /* one more than the chain has stages */
+    pea__floor floors[]; /* as many as the chain has stages: pea__floor_at() */
 };
+
+/* Floor `i`, from 1 on. */
+static inline pea__floor *pea__floor_at(pea_pipe *p, size_t i)
+{
+    return &p->floors[i - 1];
+}
+
+static inline const pea_transform *pea__transform_at(const pea_pipe *p, size_t i)
+{
+    return &p->floors[i - 1].transform;
+}
+
+/* ---- pipe_flow.c ---- */
+
+extern PEA__HIDDEN const pea__flow pea__flow_at_rest;
+
+static inline bool pea__flow_rests(const pea_pipe *p)
+{
+    return p->flow == &pea__flow_at_rest;
+}
+
+/* A new pipe's first, which it keeps until READY; its pool is another thread's yet. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__flow_begin(pea_pipe *p);
+
+/* Whoever is about to put a byte into the pipe asks for it. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__flow_take(pea_pipe *p);
+void pea__flow_rest(pea_pipe *p); /* if nothing is in it: the next connection may have it */
+void pea__flow_free(pea_pipe *p); /* with all its bytes */
 
 /* ---- pipe.c ---- */
 
@@ -172,6 +211,8 @@ pea_buf *pea__pipe_plain(pea_pipe *p);
 
 pea_err pea__stages_run(pea_pipe *p); /* PEA_AGAIN: the phase changed | PEA_MORE: starved or waiting */
 void pea__stage_destroy(pea_pipe *p);
+/* pea_stage_fail() */
+pea_err pea__say_why(pea_pipe *p, pea_err err, const char *text);
 void pea__transcript_free(pea_pipe *p);
 
 /* ---- pipe_verdict.c ---- */
@@ -203,7 +244,7 @@ bool pea__read_partial(const pea_pipe *p);
 /* Plaintext that waits: in tx, and behind it. */
 static inline size_t pea__tx_waits(const pea_pipe *p)
 {
-    return p->tx.len + (p->lent != NULL ? p->lent->rest.len : 0);
+    return p->flow->tx.len + (p->flow->lent != NULL ? p->flow->lent->rest.len : 0);
 }
 
 /* The first `n` bytes of it, in at most two pieces. Returns how many pieces. */

@@ -11,7 +11,7 @@
 static pea_err refuse(pea_pipe *p, const char *why)
 {
     p->verdict->refused = true;
-    return pea_stage_fail(&p->env, PEA_E_REFUSED, why);
+    return pea__say_why(p, PEA_E_REFUSED, why);
 }
 
 static pea_err refused_by_policy(pea_pipe *p, const pea_reason *why)
@@ -246,11 +246,11 @@ static pea_err judge(pea_pipe *p, pea__verdict *v)
 {
     if (p->chain->self.kind != PEA_PEER_NONE && is_about(v, &p->chain->self))
         return refuse(p, "the peer is this node itself, or has its identity");
-    if (p->expect != NULL && !is_about(v, p->expect))
+    if (p->flow->expect != NULL && !is_about(v, p->flow->expect))
         return refuse(p, "the peer is not the one that was expected");
     if (p->policy != NULL)
         return policy_ask(p, v);
-    return p->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
+    return p->flow->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
 }
 
 /* ---- What stages say of the peer ---- */
@@ -391,7 +391,7 @@ void pea__verdict_redeem(pea_pipe *p, size_t floor)
 /* Whether this side may have a peer that proved nothing. */
 static bool takes_anybody(const pea_pipe *p)
 {
-    return p->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL && p->policy != NULL &&
+    return p->flow->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL && p->policy != NULL &&
                                                      pea__policy_takes_anybody(p->policy)));
 }
 
@@ -399,9 +399,9 @@ pea_err pea__verdict_due(pea_pipe *p)
 {
     if ((p->verdict != NULL && (p->verdict->proven || p->verdict->pledged)) || takes_anybody(p))
         return PEA_OK;
-    return pea_stage_fail(&p->env, PEA_E_REFUSED,
-                          p->expect != NULL ? "no stage proved that the peer is the expected one"
-                                            : "no stage proved who the peer is, and the chain is not plain");
+    return pea__say_why(p, PEA_E_REFUSED,
+                        p->flow->expect != NULL ? "no stage proved that the peer is the expected one"
+                                                : "no stage proved who the peer is, and the chain is not plain");
 }
 
 /* A verdict of an older generation is asked for again. PEA_OK | PEA_WAIT | PEA_E_REFUSED */

@@ -16,10 +16,15 @@ typedef struct record {
     pea__protocol protocol;
     bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
     bool native, preserving;
-    bool mute, deaf;                      /* one-way patterns: it only receives, or only sends */
-    uint8_t hash[PEA_NOISE_HASH_MAX];     /* of the handshake: public, the channel's binding */
-    uint8_t exporter[PEA_NOISE_HASH_MAX]; /* secret */
+    bool mute, deaf; /* one-way patterns: it only receives, or only sends */
+    uint8_t hash_len;
+    uint8_t left[]; /* by the handshake: its hash, which is public and the channel's binding, and the exporter secret */
 } record;
+
+static const uint8_t *exporter(const record *r)
+{
+    return r->left + r->hash_len;
+}
 
 /* Native mode changes the key before record k * 2^20 of a direction. A record's number is its nonce, which goes on. */
 static pea_err rekey_when_due(const record *r, pea__cipher_state *cs, bool *rekeyed)
@@ -134,9 +139,9 @@ static pea_err record_query(void *self, pea_query what, pea_span in, void *out, 
     const record *r = self;
     switch (what) {
     case PEA_QUERY_BINDING:
-        return copy_out(r->hash, pea__hash_len(r->protocol.hash), out, len);
+        return copy_out(r->left, r->hash_len, out, len);
     case PEA_QUERY_EXPORT:
-        return pea__hkdf_expand(r->protocol.hash, r->exporter, in, out, *len);
+        return pea__hkdf_expand(r->protocol.hash, exporter(r), in, out, *len);
     case PEA_QUERY_CIPHER: {
         char name[PEA__PROTOCOL_NAME_BYTES];
         size_t name_len = pea__protocol_name(&r->protocol, name);
@@ -154,7 +159,7 @@ static void record_destroy(void *self)
     record *r = self;
     pea__cipher_wipe(&r->send);
     pea__cipher_wipe(&r->receive);
-    sodium_memzero(r, sizeof *r);
+    sodium_memzero(r, sizeof *r + (size_t)2 * r->hash_len);
     pea__free(r);
 }
 
@@ -170,17 +175,22 @@ static const pea_transform_ops record_ops = {
 
 pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs, const pea__record_opts *opts)
 {
-    record *r = pea__alloc(sizeof *r);
+    size_t hash_len = pea__hash_len(hs->protocol.hash);
+    uint8_t secret[PEA_NOISE_HASH_MAX];
+    record *r = pea__alloc(sizeof *r + 2 * hash_len);
     if (r == NULL)
         return PEA_E_NOMEM;
     r->protocol = hs->protocol;
     r->native = opts->native;
     r->preserving = opts->preserving;
-    memcpy(r->hash, hs->ss.h, sizeof r->hash);
+    r->hash_len = (uint8_t)hash_len;
+    memcpy(r->left, hs->ss.h, hash_len);
     bool initiator = hs->side == PEA_INITIATOR, one_way = pea__protocol_one_way(&hs->protocol);
     r->mute = one_way && !initiator;
     r->deaf = one_way && initiator;
-    pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, r->exporter);
+    pea__split(&hs->ss, initiator ? &r->send : &r->receive, initiator ? &r->receive : &r->send, secret);
+    memcpy(r->left + hash_len, secret, hash_len);
+    sodium_memzero(secret, sizeof secret);
     pea_err err = pea__cipher_expand(&r->send);
     if (err == PEA_OK)
         err = pea__cipher_expand(&r->receive);

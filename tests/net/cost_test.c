@@ -223,7 +223,7 @@ static void a_plain_connection_is_small(void **state)
 {
     size_t each = bytes_each(*state, NULL);
     print_message("%zu bytes for each plain connection\n", each);
-    assert_true(each <= 896);
+    assert_true(each <= 624);
 }
 
 /* ---- The same with Noise, and with TLS ---- */
@@ -260,7 +260,7 @@ static void a_noise_connection_is_small(void **state)
 {
     size_t each = bytes_each(*state, NULL);
     print_message("%zu bytes for each Noise connection\n", each);
-    assert_true(each <= 1328);
+    assert_true(each <= 1008);
     assert_true(each <= PEA__CONN_COST);
 }
 
@@ -299,7 +299,7 @@ static void a_tls_connection_is_mbedtls(void **state)
         print_message("%zu of %s\n", others, pea_tls_library());
     else
         print_message("what %s holds, which this malloc() does not tell\n", pea_tls_library());
-    assert_true(each <= 2688);
+    assert_true(each <= 2368);
     assert_true(others <= PEA__TLS_LIBRARY_BYTES);
     /* and memory_limit knows of them */
     const net *n = *state;

@@ -188,11 +188,11 @@ static void one_record_for_a_flush(void **state)
     open_pair(PEA_NATIVE);
     connect_pair();
     pea_pipe *in = n.b.conn->pipe;
-    uint64_t records = pea__record_received(&in->floors[in->top].transform), chunks = in->chunks_in;
+    uint64_t records = pea__record_received(pea__transform_at(in, in->top)), chunks = in->chunks_in;
     for (unsigned i = 0; i < 100; i++)
         check_ok(pea_conn_send(n.a.conn, "all of us together", 18));
     net_wait(&n, n.b.messages == 100);
-    assert_int_equal(pea__record_received(&in->floors[in->top].transform) - records, 1);
+    assert_int_equal(pea__record_received(pea__transform_at(in, in->top)) - records, 1);
     assert_int_equal(in->chunks_in - chunks, 1);
     close_pair();
 }

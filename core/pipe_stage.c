@@ -232,6 +232,9 @@ static pea_err stage_done(pea_pipe *p)
     pea_err err = stage_yield(p);
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);
+    if (pea__verdict_pledged(p) && p->verdict->pledge_floor > p->top)
+        return pea__pipe_fail(p, PEA_BY_HANDSHAKE, PEA_E_INVALID,
+                              "the stage says that a record proves the peer, and leaves no transform for one");
     bool refused = p->verdict != NULL && p->verdict->refused;
     bool last = (size_t)p->stage + 1 == p->chain->n_stages;
     if (refused &&

@@ -303,12 +303,53 @@ static void stages_that_say_again(void **state)
         }
 }
 
+/* ---- A stage that promises a proof which cannot come ---- */
+
+static pea_err promise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *out)
+{
+    (void)self;
+    (void)in;
+    (void)out;
+    pea_side peer = pea_stage_side(env) == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR;
+    check_err(pea_stage_pledge(env, peer), PEA_E_STATE); /* nobody was judged */
+    check_ok(pea_stage_judge(env, &somebody, PEA_SEEN));
+    check_ok(pea_stage_pledge(env, peer));
+    return PEA_DONE;
+}
+
+static const pea_stage_ops promise_ops = {.version = PEA_STAGE_VERSION, .name = "promise", .step = promise_step};
+
+/* No transform is left that could open a record: not even a peer that says all the right chunks is let in. */
+static void a_pledge_without_a_transform(void **state)
+{
+    (void)state;
+    for (pea_mode mode = PEA_NATIVE; mode <= PEA_STREAM; mode++) {
+        size_t blocks = faults_blocks();
+        test_link link;
+        link_init(&link);
+        for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
+            pea_chain *chain;
+            check_ok(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), NULL));
+            check_ok(pea_chain_add(chain, &promise_ops, NULL, NULL));
+            check_ok(pea_pipe_new(&link.party[side].pipe, chain, PEA_PIPE(.side = side, .expect = &somebody), NULL));
+            pea_chain_unref(chain);
+        }
+        link_run(&link);
+        for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++)
+            assert_int_equal(link.party[side].n_ready, 0);
+        check_err(link.party[PEA_INITIATOR].reason.err, PEA_E_INVALID);
+        assert_non_null(strstr(link.party[PEA_INITIATOR].reason.text, "no transform"));
+        link_free(&link);
+        assert_int_equal(faults_blocks(), blocks);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stages_own_answer),           cmocka_unit_test(a_hasty_stage_proves_nobody),
         cmocka_unit_test(expectation_over_plain_chains), cmocka_unit_test(nothing_is_said_after_an_abort),
-        cmocka_unit_test(stages_that_say_again),
+        cmocka_unit_test(stages_that_say_again),         cmocka_unit_test(a_pledge_without_a_transform),
     };
     faults_install();
     return cmocka_run_group_tests_name("verdicts", tests, NULL, NULL);

@@ -43,7 +43,7 @@ static pea_err unseal(pea_pipe *p, size_t i)
         p->last_words |= err < 0 && reply.len > 0;
         pea_err sealed = pea__wire_control(p, &reply, i - 1);
         pea_buf_free(&reply);
-        if (err == PEA_OK && sealed != PEA_OK)
+        if (err >= 0 && sealed != PEA_OK) /* what it appended before is good */
             err = sealed;
         if (err < 0 || err == PEA_EOF)
             f->ended = err;

@@ -391,8 +391,8 @@ void pea__verdict_redeem(pea_pipe *p, size_t floor)
 /* Whether this side may have a peer that proved nothing. */
 static bool takes_anybody(const pea_pipe *p)
 {
-    return p->flow->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL && p->policy != NULL &&
-                                                     pea__policy_takes_anybody(p->policy)));
+    return p->flow->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL &&
+                                                           p->policy != NULL && pea__policy_takes_anybody(p->policy)));
 }
 
 pea_err pea__verdict_due(pea_pipe *p)

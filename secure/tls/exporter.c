@@ -22,7 +22,7 @@ static pea_err export_12(const pea__tls_secrets *s, const char *label, const pea
     }
     if (err == PEA_OK &&
         mbedtls_ssl_tls_prf(s->prf, s->exporter, PEA__TLS_MASTER_BYTES, label, seed.data, seed.len, out, len) != 0)
-        err = PEA_E_UNSUPPORTED;
+        err = PEA_E_NOMEM; /* nothing else can be wrong with it */
     pea_buf_free(&seed);
     return err;
 }
@@ -31,7 +31,7 @@ static pea_err export_13(const pea__tls_secrets *s, const char *label, pea_span 
 {
     uint8_t derived[PEA__TLS_HASH_MAX], empty[PEA__TLS_HASH_MAX], hash[PEA__TLS_HASH_MAX];
     size_t n = pea__tls_hash(s->md, (pea_span){NULL, 0}, empty);
-    pea_err err = PEA_E_UNSUPPORTED;
+    pea_err err = PEA_E_NOMEM; /* nothing else can be wrong with a hash */
     if (n > 0 && pea__tls_hash(s->md, context, hash) == n)
         err = pea__tls_expand_label(s->md, s->exporter, label, (pea_span){empty, n}, derived, n);
     if (err == PEA_OK)

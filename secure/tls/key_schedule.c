@@ -82,7 +82,7 @@ pea_err pea__tls_expand_label(mbedtls_md_type_t md, const uint8_t *secret, const
         memcpy(text + n, context.data, context.len);
     n += context.len;
     int answer = mbedtls_hkdf_expand(info, secret, mbedtls_md_get_size(info), text, n, out, len);
-    return answer == 0 ? PEA_OK : PEA_E_UNSUPPORTED;
+    return answer == 0 ? PEA_OK : PEA_E_NOMEM; /* nothing else can be wrong with it */
 }
 
 /* ---- Keys ---- */
@@ -91,21 +91,22 @@ pea_err pea__tls_expand_label(mbedtls_md_type_t md, const uint8_t *secret, const
 static pea_err keys_of_secret(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md_type_t md)
 {
     const pea_span none = {NULL, 0};
-    keys->number = keys->blocks = 0;
     pea_err err = pea__tls_expand_label(md, keys->secret, "key", none, keys->k, key_bytes(aead));
     return err == PEA_OK ? pea__tls_expand_label(md, keys->secret, "iv", none, keys->iv, sizeof keys->iv) : err;
 }
 
 pea_err pea__tls_update_keys(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md_type_t md)
 {
-    uint8_t next[PEA__TLS_HASH_MAX];
+    pea__tls_keys next = {.number = 0};
     size_t len = md == MBEDTLS_MD_SHA384 ? 48 : 32;
-    pea_err err = pea__tls_expand_label(md, keys->secret, "traffic upd", (pea_span){NULL, 0}, next, len);
-    if (err == PEA_OK) {
-        memcpy(keys->secret, next, len);
-        err = keys_of_secret(keys, aead, md);
-    }
-    sodium_memzero(next, sizeof next);
+    pea_err err = pea__tls_expand_label(md, keys->secret, "traffic upd", (pea_span){NULL, 0}, next.secret, len);
+    if (err == PEA_OK)
+        err = keys_of_secret(&next, aead, md);
+    if (err == PEA_OK)
+        *keys = next;
+    else
+        keys->number = UINT64_MAX; /* the other side goes on with the next: nothing is said with this one any more */
+    sodium_memzero(&next, sizeof next);
     return err;
 }
 
@@ -131,10 +132,9 @@ static pea_err keys_12(const pea__tls_secrets *secrets, pea__tls_keys keys[2])
     for (size_t side = 0; side < 2 && answer == 0; side++) {
         memcpy(keys[side].k, block + side * key, key);
         memcpy(keys[side].iv, block + 2 * key + side * iv, iv);
-        keys[side].number = 1; /* Finished was the first */
     }
     sodium_memzero(block, sizeof block);
-    return answer == 0 ? PEA_OK : PEA_E_UNSUPPORTED;
+    return answer == 0 ? PEA_OK : PEA_E_NOMEM;
 }
 
 pea_err pea__tls_first_keys(const pea__tls_secrets *secrets, pea__tls_keys keys[2])

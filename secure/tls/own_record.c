@@ -12,6 +12,7 @@
 #define EXPLICIT_NONCE_BYTES 8u     /* of TLS 1.2 with GCM: a part of the record */
 #define KEY_UPDATE_RECORD_BYTES 27u /* header, five bytes of message, type, tag */
 #define TICKET_MAX 131072u          /* a NewSessionTicket has two vectors of 2^16 bytes at most, and is skipped */
+#define IDLE_MAX 128u               /* records in a row without data: who says so many wants our time */
 
 enum { CHANGE_CIPHER_SPEC = 20, ALERT = 21, HANDSHAKE = 22, APPLICATION_DATA = 23 };
 enum { HELLO_REQUEST = 0, CLIENT_HELLO = 1, NEW_SESSION_TICKET = 4, KEY_UPDATE = 24 };
@@ -119,11 +120,14 @@ static pea_err say_alert(pea__tls_own *o, uint8_t level, uint8_t alert, pea_buf 
 static pea_err update_send(pea__tls_own *o, pea_buf *wire)
 {
     static const uint8_t update[] = {KEY_UPDATE, 0, 0, 1, 0}; /* we ask for none in return */
+    size_t had = wire->len;
     pea_err err = pea__tls_own_say(o, HANDSHAKE, update, sizeof update, wire);
     if (err == PEA_OK)
         err = pea__tls_update_keys(&o->send, o->secrets.aead, o->secrets.md);
     if (err == PEA_OK)
         o->update_owed = false;
+    else
+        wire->len = had;
     return err;
 }
 
@@ -145,14 +149,14 @@ static pea_err own_seal(void *self, const pea_span *spans, size_t n, pea_buf *wi
         return PEA_E_TOO_BIG;
     if (total == 0)
         return PEA_OK;
-    size_t records = (total + CONTENT_MAX - 1) / CONTENT_MAX;
+    size_t most = o->content_max, records = (total + most - 1) / most;
     uint8_t *out;
     pea_err err = pea_buf_reserve(wire, KEY_UPDATE_RECORD_BYTES + total + records * expansion(o), &out);
     if (err == PEA_OK)
         err = fresh_key(o, total, records, wire);
     pea__gather from = {spans, 0};
     for (size_t left = total; err == PEA_OK && left > 0;) {
-        size_t len = left < CONTENT_MAX ? left : CONTENT_MAX;
+        size_t len = left < most ? left : most;
         out = wire->data + wire->len; /* reserved */
         const uint8_t *data = pea__gather_take(&from, len, out + PEA__TLS_HEADER_BYTES + explicit_nonce(o));
         err = seal_record(o, APPLICATION_DATA, data, len, out);
@@ -179,6 +183,11 @@ static pea_err fail(pea__tls_own *o, uint8_t alert, pea_err err, const char *sen
 static pea_err unexpected(pea__tls_own *o, const char *sentence, pea_buf *reply)
 {
     return fail(o, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE, PEA_E_PROTO, sentence, reply);
+}
+
+static pea_err too_long(pea__tls_own *o, pea_buf *reply)
+{
+    return fail(o, MBEDTLS_SSL_ALERT_MSG_RECORD_OVERFLOW, PEA_E_PROTO, "a record is too long", reply);
 }
 
 static pea_err take_alert(pea__tls_own *o, const uint8_t *content, size_t len, pea_buf *reply)
@@ -261,8 +270,9 @@ static pea_err take_messages(pea__tls_own *o, const uint8_t *content, size_t len
 static pea_err take_content(pea__tls_own *o, uint8_t type, const uint8_t *content, size_t len, pea_buf *plain,
                             pea_buf *reply)
 {
-    if (len > CONTENT_MAX)
-        return fail(o, MBEDTLS_SSL_ALERT_MSG_RECORD_OVERFLOW, PEA_E_PROTO, "a record is too long", reply);
+    o->idle = type == APPLICATION_DATA && len > 0 ? 0 : (uint16_t)(o->idle + 1);
+    if (o->idle > IDLE_MAX)
+        return unexpected(o, "too many records in a row that carry no data", reply);
     if (type == HANDSHAKE)
         return take_messages(o, content, len, reply);
     if (o->head_len > 0)
@@ -297,8 +307,7 @@ static pea_err open_record(pea__tls_own *o, const uint8_t *header, const uint8_t
     return err;
 }
 
-/* In TLS 1.3 the true type stands behind the content, and behind it as many zeros as the peer likes. 0: there is none.
- */
+/* In TLS 1.3 the true type stands behind the content, and behind it any number of zeros. 0: there is none. */
 static uint8_t true_type(const uint8_t *content, size_t *len)
 {
     while (*len > 0 && content[*len - 1] == 0)
@@ -314,14 +323,15 @@ static pea_err unseal_record(pea__tls_own *o, pea_buf *wire, pea_buf *plain, pea
     if (is_13(o) && type != APPLICATION_DATA)
         return unexpected(o, "a record is not sealed", reply);
     if (is_13(o) && len > CONTENT_MAX + 256)
-        return fail(o, MBEDTLS_SSL_ALERT_MSG_RECORD_OVERFLOW, PEA_E_PROTO, "a record is too long", reply);
+        return too_long(o, reply);
     if (len > 0 && pea_buf_reserve(plain, len, &tail) != PEA_OK)
         return PEA_E_NOMEM;
     pea_err err = open_record(o, header, header + PEA__TLS_HEADER_BYTES, &len, tail);
     if (err == PEA_OK) {
+        bool fits = len <= CONTENT_MAX + (is_13(o) ? 1 : 0); /* the type and all zeros behind it count */
         if (is_13(o))
             type = true_type(tail, &len);
-        err = take_content(o, type, tail, len, plain, reply);
+        err = !fits ? too_long(o, reply) : take_content(o, type, tail, len, plain, reply);
         pea_buf_consume(wire, record);
     } else if (err == PEA_E_CRYPTO) {
         err = fail(o, MBEDTLS_SSL_ALERT_MSG_BAD_RECORD_MAC, PEA_E_CRYPTO, pea__tls_not_authentic, reply);
@@ -329,6 +339,12 @@ static pea_err unseal_record(pea__tls_own *o, pea_buf *wire, pea_buf *plain, pea
     if (plain->len == 0)
         pea_buf_free(plain); /* what carries no data must not make an empty buffer take memory */
     return err;
+}
+
+/* A header as they are, whatever its length. */
+static bool is_header(const uint8_t *header)
+{
+    return header[0] >= CHANGE_CIPHER_SPEC && header[0] <= APPLICATION_DATA && header[1] == 3 && header[2] == 3;
 }
 
 static pea_err own_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max, pea_buf *reply)
@@ -339,8 +355,12 @@ static pea_err own_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max,
         pea_err err = pea__tls_look(wire, true);
         if (err == PEA_MORE)
             return PEA_OK;
-        err = err == PEA_OK ? unseal_record(o, wire, plain, reply)
-                            : unexpected(o, "what the peer says is no record of TLS", reply);
+        if (err == PEA_OK)
+            err = unseal_record(o, wire, plain, reply);
+        else if (wire->len >= PEA__TLS_HEADER_BYTES && is_header(wire->data))
+            err = too_long(o, reply);
+        else
+            err = unexpected(o, "what the peer says is no record of TLS", reply);
         if (err != PEA_OK)
             return err;
     }
@@ -352,12 +372,15 @@ static pea_err own_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max,
 static pea_err own_control(void *self, pea_control what, pea_buf *wire)
 {
     pea__tls_own *o = self;
-    if (what == PEA_CONTROL_REKEY)
-        return is_13(o) ? update_send(o, wire) : PEA_E_UNSUPPORTED;
+    if (what == PEA_CONTROL_REKEY && !is_13(o))
+        return PEA_E_UNSUPPORTED;
     if (o->said_end)
         return PEA_OK;
-    o->said_end = true;
-    return say_alert(o, WARNING, MBEDTLS_SSL_ALERT_MSG_CLOSE_NOTIFY, wire);
+    if (what == PEA_CONTROL_REKEY)
+        return update_send(o, wire);
+    pea_err err = say_alert(o, WARNING, MBEDTLS_SSL_ALERT_MSG_CLOSE_NOTIFY, wire);
+    o->said_end = err == PEA_OK;
+    return err;
 }
 
 static pea_err own_wire_end(void *self)
@@ -409,16 +432,25 @@ static const pea_transform_ops own_ops = {
 
 /* ---- Birth ---- */
 
+static uint64_t get_u64(const unsigned char *at)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < 8; i++)
+        n = n << 8 | at[i];
+    return n;
+}
+
 pea_err pea__tls_own_new(pea__tls_own **own, const pea__tls_session *session)
 {
+    const mbedtls_ssl_context *ssl = &session->ssl;
     pea__tls_own *o = pea__alloc(sizeof *o);
     pea__tls_keys keys[2]; /* the client's, the server's */
     if (o == NULL)
         return PEA_E_NOMEM;
     pea_err err = pea__tls_first_keys(&session->secrets, keys);
     o->tls = pea__tls_ref(session->context->tls);
-    o->suite = mbedtls_ssl_get_ciphersuite(&session->ssl);
-    o->alpn = mbedtls_ssl_get_alpn_protocol(&session->ssl); /* one of `tls->alpn` */
+    o->suite = mbedtls_ssl_get_ciphersuite(ssl);
+    o->alpn = mbedtls_ssl_get_alpn_protocol(ssl); /* one of `tls->alpn` */
     o->alert = -1;
     o->side = session->side;
     o->secrets = session->secrets;
@@ -426,6 +458,10 @@ pea_err pea__tls_own_new(pea__tls_own **own, const pea__tls_session *session)
     o->send = keys[o->side == PEA_INITIATOR ? 0 : 1];
     o->receive = keys[o->side == PEA_INITIATOR ? 1 : 0];
     sodium_memzero(keys, sizeof keys);
+    o->send.number = get_u64(ssl->MBEDTLS_PRIVATE(cur_out_ctr)); /* in TLS 1.2 each Finished was the first */
+    o->receive.number = get_u64(ssl->MBEDTLS_PRIVATE(in_ctr));
+    int most = mbedtls_ssl_get_max_out_record_payload(ssl);
+    o->content_max = most > 0 && (unsigned)most < CONTENT_MAX ? (uint16_t)most : CONTENT_MAX;
     if (err != PEA_OK) {
         own_destroy(o);
         return err;
@@ -443,7 +479,7 @@ void pea__tls_own_free(pea__tls_own *own)
 void pea__tls_own_yield(pea__tls_own *own, pea_transform *transform)
 {
     size_t reserve = is_13(own) ? KEY_UPDATE_RECORD_BYTES : 0; /* one may come before the data */
-    pea__tls_fill_writes(transform, CONTENT_MAX, expansion(own), PEA_WRITE_MAX - reserve);
+    pea__tls_fill_writes(transform, own->content_max, expansion(own), PEA_WRITE_MAX - reserve);
     transform->ops = &own_ops;
     transform->self = own;
 }

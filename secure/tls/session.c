@@ -93,6 +93,10 @@ static bool extends_master_secret(const uint8_t *record, size_t len)
     const uint8_t *p = record + PEA__TLS_HEADER_BYTES, *end = record + len;
     if (end - p < 4 + 2 + 32 + 1 || p[0] != SERVER_HELLO)
         return false;
+    size_t message = 4 + ((size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3]);
+    if (message < 4 + 2 + 32 + 1 || message > (size_t)(end - p))
+        return false;
+    end = p + message; /* what stands behind it is none of it */
     p += 4 + 2 + 32;
     size_t id = *p++;
     if ((size_t)(end - p) < id + 2 + 1 + 2)
@@ -222,15 +226,23 @@ static pea_err check_hellos(pea__tls_session *s)
 /* What is needed of mbedTLS's secrets from here on. PEA_OK | < 0 */
 static pea_err leave_secrets(pea__tls_session *s)
 {
+    pea__tls_secrets *secrets = &s->secrets;
     if (s->record > 0 || mbedtls_ssl_check_pending(&s->ssl) != 0)
-        return PEA_E_PROTO; /* nothing may follow in the record of a Finished */
+        return fail_saying(s, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE, PEA_E_PROTO,
+                           "the peer says more in the record of its Finished");
+    /* Zeros in their place would make keys that everybody knows. */
+    bool kept = secrets->version == PEA_TLS_1_3
+                    ? !s->context->tls->own_records || (secrets->traffic_kept[0] && secrets->traffic_kept[1])
+                    : secrets->master_kept;
+    if (!kept || pea__tls_suite(secrets, mbedtls_ssl_get_ciphersuite(&s->ssl)) != PEA_OK)
+        return fail_saying(s, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR, PEA_E_CRYPTO, "mbedTLS kept its secrets");
 #if PEA__TLS13
-    if (s->secrets.version == PEA_TLS_1_3)
+    if (secrets->version == PEA_TLS_1_3)
         memcpy(s->secrets.exporter,
                s->ssl.MBEDTLS_PRIVATE(session)->MBEDTLS_PRIVATE(app_secrets).exporter_master_secret,
                sizeof s->secrets.exporter);
 #endif
-    return pea__tls_suite(&s->secrets, mbedtls_ssl_get_ciphersuite(&s->ssl));
+    return PEA_OK;
 }
 
 /* The handshake is over. What must be true of it is checked once more. */
@@ -248,9 +260,9 @@ static pea_err finish(pea__tls_session *s)
     s->over = true;
     s->secrets.version = version;
     pea_err err = leave_secrets(s);
-    if (err == PEA_OK && tls->own_records)
-        err = pea__tls_own_new(&s->own, s);
     if (err != PEA_OK)
+        return err;
+    if (tls->own_records && (err = pea__tls_own_new(&s->own, s)) != PEA_OK)
         return fail_saying(s, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR, err, pea_err_text(err));
     return PEA_DONE;
 }
@@ -281,6 +293,7 @@ static pea_err step_failed(pea__tls_session *s, int answer)
 static void keep_master(pea__tls_session *s, const unsigned char *master, const unsigned char client_random[32],
                         const unsigned char server_random[32], mbedtls_tls_prf_types prf)
 {
+    s->secrets.master_kept = true;
     memcpy(s->secrets.exporter, master, PEA__TLS_MASTER_BYTES);
     memcpy(s->secrets.randoms, client_random, 32);
     memcpy(s->secrets.randoms + 32, server_random, 32);
@@ -327,10 +340,12 @@ static void keep_secret(void *session, mbedtls_ssl_key_export_type type, const u
         keep_master(s, secret, client_random, server_random, prf);
 #if PEA__TLS13
     bool fits = s->context->tls->own_records && len <= PEA__TLS_HASH_MAX;
-    if (fits && type == MBEDTLS_SSL_KEY_EXPORT_TLS1_3_CLIENT_APPLICATION_TRAFFIC_SECRET)
-        memcpy(s->secrets.traffic[0], secret, len);
-    if (fits && type == MBEDTLS_SSL_KEY_EXPORT_TLS1_3_SERVER_APPLICATION_TRAFFIC_SECRET)
-        memcpy(s->secrets.traffic[1], secret, len);
+    for (size_t side = 0; side < 2 && fits; side++)
+        if (type == (side == 0 ? MBEDTLS_SSL_KEY_EXPORT_TLS1_3_CLIENT_APPLICATION_TRAFFIC_SECRET
+                               : MBEDTLS_SSL_KEY_EXPORT_TLS1_3_SERVER_APPLICATION_TRAFFIC_SECRET)) {
+            s->secrets.traffic_kept[side] = true;
+            memcpy(s->secrets.traffic[side], secret, len);
+        }
 #endif
 }
 

@@ -115,6 +115,7 @@ typedef struct pea__tls_secrets {
     pea__aead_id aead;
     mbedtls_md_type_t md; /* of TLS 1.3's key schedule */
     mbedtls_tls_prf_types prf;
+    bool master_kept, traffic_kept[2];     /* mbedTLS told them */
     bool extended;                         /* TLS 1.2: extended master secret (RFC 7627) */
     uint8_t exporter[PEA__TLS_HASH_MAX];   /* exporter_master_secret; TLS 1.2: the master secret */
     uint8_t randoms[64];                   /* TLS 1.2: the client's, the server's */
@@ -133,17 +134,17 @@ typedef struct pea__tls_keys {
 /* Notes cipher and hash of the suite of this name. PEA_OK | PEA_E_UNSUPPORTED */
 PEA_MUST_CHECK pea_err pea__tls_suite(pea__tls_secrets *secrets, const char *name);
 
-/* The keys of the first records behind the handshake: the client's, the server's. PEA_OK | PEA_E_UNSUPPORTED: mbedTLS
- * has no memory */
+/* The keys of the first records behind the handshake: the client's, the server's; their numbers are the caller's.
+ * PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__tls_first_keys(const pea__tls_secrets *secrets, pea__tls_keys keys[2]);
 
-/* TLS 1.3: the next key. PEA_OK | PEA_E_UNSUPPORTED */
+/* TLS 1.3: the next key. PEA_OK | PEA_E_NOMEM, and what is there can be used no more */
 PEA_MUST_CHECK pea_err pea__tls_update_keys(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md_type_t md);
 
 /* Returns the hash's length; 0: it failed. */
 size_t pea__tls_hash(mbedtls_md_type_t md, pea_span of, uint8_t out[PEA__TLS_HASH_MAX]);
 
-/* HKDF-Expand-Label with a secret as long as the hash. PEA_OK | PEA_E_TOO_BIG | PEA_E_UNSUPPORTED */
+/* HKDF-Expand-Label with a secret as long as the hash. PEA_OK | PEA_E_TOO_BIG | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__tls_expand_label(mbedtls_md_type_t md, const uint8_t *secret, const char *label,
                                              pea_span context, uint8_t *out, size_t len);
 
@@ -214,13 +215,15 @@ struct pea__tls_own {
     /* Of the handshake's message that is being read. */
     uint8_t head[4];
     uint8_t head_len;
-    uint32_t left;    /* bytes of its body */
-    bool update_owed; /* the peer wants our key changed before we say more */
-    bool declined;    /* to begin anew; once */
+    uint32_t left;        /* bytes of its body */
+    uint16_t content_max; /* bytes of plaintext that the peer takes in a record (RFC 6066) */
+    uint16_t idle;        /* records in a row that carried no data */
+    bool update_owed;     /* the peer wants our key changed before we say more */
+    bool declined;        /* to begin anew; once */
     bool said_end, heard_end;
 };
 
-/* Takes over from a session whose handshake is over: it may be destroyed. PEA_OK | PEA_E_NOMEM | PEA_E_UNSUPPORTED */
+/* Takes over from a session whose handshake is over: it may be destroyed. PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__tls_own_new(pea__tls_own **own, const pea__tls_session *session);
 
 /* Seals a record of any type; for tests and within. PEA_OK | PEA_E_NOMEM | PEA_E_KEY_LIMIT | PEA_E_CRYPTO */

@@ -22,6 +22,7 @@ static pea__tls_own *make(pea_side side, pea_tls_version version, pea__aead_id a
     require(own != NULL);
     own->side = side;
     own->alert = -1;
+    own->content_max = 16384;
     own->secrets = (pea__tls_secrets){.version = version, .aead = aead, .prf = MBEDTLS_SSL_TLS_PRF_SHA256};
     own->secrets.md = MBEDTLS_MD_SHA256;
     memset(own->secrets.exporter, 1, sizeof own->secrets.exporter);

@@ -16,8 +16,8 @@ typedef struct spy {
     unsigned seal_fails_at; /* call, from 1; 0: never */
     bool unseal_fails;      /* the next one that has something to unseal, behind it */
     pea_err error;
-    const char *reply; /* said by the first unseal() */
-    bool again_for_nothing;
+    const char *reply;                  /* said by the first unseal() */
+    bool again_for_nothing, again_then; /* then: whatever it did, there may be more */
     bool one_message;
 } spy;
 
@@ -38,6 +38,7 @@ static pea_err spy_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max,
 {
     spy *s = self;
     (void)max;
+    size_t had = wire->len;
     assert_int_equal(s->failed_unseals, 0);
     s->unseals++;
     if (s->reply != NULL && wire->len > 0) {
@@ -50,7 +51,7 @@ static pea_err spy_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t max,
     check_ok(pea_buf_append(plain, wire->data, wire->len));
     pea_buf_consume(wire, wire->len);
     s->failed_unseals += fails;
-    return fails ? s->error : PEA_OK;
+    return fails ? s->error : s->again_then && had > 0 ? PEA_AGAIN : PEA_OK;
 }
 
 static void spy_destroy(void *self)
@@ -76,12 +77,15 @@ typedef struct puppet {
     unsigned starts, steps, destroys;
 } puppet;
 
-static puppet puppets[2]; /* by side */
+static puppet puppets[4]; /* by side; the upper ones last */
+static unsigned floors;
 
 static pea_err puppet_start(const void *config, pea_stage_env *env, void **self)
 {
     puppet *p = &puppets[pea_stage_side(env)];
     (void)config;
+    if (p->starts > 0 && floors == 2)
+        p += 2;
     p->starts++;
     *self = p;
     return p->start_result;
@@ -121,7 +125,9 @@ static size_t blocks;
 
 static void prepare(void)
 {
-    puppets[0] = puppets[1] = (puppet){.spy = {.error = PEA_E_CRYPTO}};
+    for (unsigned i = 0; i < 4; i++)
+        puppets[i] = (puppet){.spy = {.error = PEA_E_CRYPTO}};
+    floors = 1;
 }
 
 /* A link over puppets; the codec and the peer's half are the library's. */
@@ -131,7 +137,8 @@ static void open_link(test_link *link, pea_mode mode, const pea_pipe_opts *opts)
     blocks = faults_blocks();
     link_init(link);
     check_ok(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), NULL));
-    check_ok(pea_chain_add(chain, &puppet_ops, NULL, NULL));
+    for (unsigned i = 0; i < floors; i++)
+        check_ok(pea_chain_add(chain, &puppet_ops, NULL, NULL));
     check_ok(pea_chain_plain(chain));
     for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) {
         pea_pipe_opts o = opts != NULL ? *opts : (pea_pipe_opts)PEA_PIPE_INIT;
@@ -222,6 +229,27 @@ static void unseal_fails(void **state)
         check_bytes(link.party[1].wire + said, link.party[1].wire_len - said, "alert!", i == 0 ? 0 : 6);
         close_link(&link);
     }
+}
+
+/* What an upper transform replies cannot be sealed by the lower one, while the upper one has more to give: that is
+ * fatal like any failure of seal(), which is not called again; what was there is delivered first. */
+static void a_reply_that_cannot_be_sealed(void **state)
+{
+    (void)state;
+    test_link link;
+    prepare();
+    floors = 2;
+    open_link(&link, PEA_STREAM, NULL);
+    puppets[3].spy.reply = "said by the upper one";
+    puppets[3].spy.again_then = true;
+    puppets[1].spy.seal_fails_at = puppets[1].spy.seals + 1;
+    check_ok(pea_pipe_send(link.party[0].pipe, "good", 4));
+    link_run(&link);
+    link_hang_up(&link);
+    assert_int_equal(link.party[1].n_messages, 1);
+    check_err(link.party[1].reason.err, PEA_E_CRYPTO);
+    link_free(&link);
+    assert_int_equal(faults_blocks(), blocks);
 }
 
 /* "Again", and nothing was done: an error, not a loop. */
@@ -605,19 +633,13 @@ static void codec_cannot_be_made(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_seal_a_flush),
-        cmocka_unit_test(seal_fails),
-        cmocka_unit_test(unseal_fails),
-        cmocka_unit_test(unseal_spins),
-        cmocka_unit_test(records_need_their_transform),
-        cmocka_unit_test(stage_never_starts),
-        cmocka_unit_test(stage_yields_nothing_good),
-        cmocka_unit_test(stage_breaks_its_word),
-        cmocka_unit_test(stage_is_flooded),
-        cmocka_unit_test(stage_environment),
-        cmocka_unit_test(peer_speaks_first),
-        cmocka_unit_test(nobody_was_proven),
-        cmocka_unit_test(codec_lies),
+        cmocka_unit_test(one_seal_a_flush),      cmocka_unit_test(seal_fails),
+        cmocka_unit_test(unseal_fails),          cmocka_unit_test(a_reply_that_cannot_be_sealed),
+        cmocka_unit_test(unseal_spins),          cmocka_unit_test(records_need_their_transform),
+        cmocka_unit_test(stage_never_starts),    cmocka_unit_test(stage_yields_nothing_good),
+        cmocka_unit_test(stage_breaks_its_word), cmocka_unit_test(stage_is_flooded),
+        cmocka_unit_test(stage_environment),     cmocka_unit_test(peer_speaks_first),
+        cmocka_unit_test(nobody_was_proven),     cmocka_unit_test(codec_lies),
         cmocka_unit_test(codec_cannot_be_made),
     };
     faults_install();

@@ -161,7 +161,7 @@ static void tickets_are_passed_over(void **state)
     large[1] = 1;
     large[2] = (uint8_t)(70000 >> 8);
     large[3] = (uint8_t)70000;
-    for (size_t piece = 1; piece <= sizeof tickets; piece = piece < 20 ? piece + 1 : piece + 97) {
+    for (size_t piece = 8; piece <= sizeof tickets; piece = piece < 20 ? piece + 1 : piece + 97) {
         ends e;
         open_pair(&e);
         for (size_t at = 0; at < sizeof tickets; at += piece)
@@ -292,6 +292,66 @@ static void numbers_end(void **state)
     close_ends(&e);
 }
 
+/* A key that cannot be made is no key: nothing is said with the old one, nor with a half of the new one. */
+static int derivations_left = -1; /* before one fails, once; -1: none does */
+
+int __real_mbedtls_hkdf_expand(const mbedtls_md_info_t *md, const unsigned char *key, size_t key_len,
+                               const unsigned char *info, size_t info_len, unsigned char *out, size_t len);
+int __wrap_mbedtls_hkdf_expand(const mbedtls_md_info_t *md, const unsigned char *key, size_t key_len,
+                               const unsigned char *info, size_t info_len, unsigned char *out, size_t len);
+
+int __wrap_mbedtls_hkdf_expand(const mbedtls_md_info_t *md, const unsigned char *key, size_t key_len,
+                               const unsigned char *info, size_t info_len, unsigned char *out, size_t len)
+{
+    if (derivations_left >= 0 && derivations_left-- == 0)
+        return MBEDTLS_ERR_MD_ALLOC_FAILED;
+    return __real_mbedtls_hkdf_expand(md, key, key_len, info, info_len, out, len);
+}
+
+static void a_key_that_cannot_be_made(void **state)
+{
+    (void)state;
+    if (version != PEA_TLS_1_3)
+        return;
+    for (int derivation = 0; derivation < 3; derivation++) {
+        ends e;
+        open_pair(&e);
+        const pea_transform *t = &e.t[0];
+        send_text(&e, PEA_INITIATOR, "first");
+        own_of(&e, PEA_INITIATOR)->update_owed = true;
+        size_t before = e.wire[0].len;
+        derivations_left = derivation;
+        check_err(t->ops->seal(t->self, &(pea_span){(const uint8_t *)"second", 6}, 1, &e.wire[0]), PEA_E_NOMEM);
+        check_err(t->ops->control(t->self, PEA_CONTROL_END, &e.wire[0]), PEA_E_KEY_LIMIT);
+        assert_int_equal(e.wire[0].len, before);
+        assert_int_equal(derivations_left, -1);
+        close_ends(&e);
+    }
+}
+
+/* A client of TLS 1.2 that takes short records alone gets no others. */
+static void short_records(void **state)
+{
+    static uint8_t bytes[4000];
+    (void)state;
+    ends e = {.result = {PEA_MORE, PEA_MORE}};
+    pea_buf plain = {0};
+    side_open(&e, PEA_INITIATOR, &(side_opts){.native = true});
+    side_open(&e, PEA_RESPONDER, &(side_opts){.native = true});
+    mbedtls_ssl_config *client = &e.s[PEA_INITIATOR]->context->config[PEA_INITIATOR];
+    assert_int_equal(mbedtls_ssl_conf_max_frag_len(client, MBEDTLS_SSL_MAX_FRAG_LEN_512), 0);
+    run(&e);
+    yield_ends(&e);
+    check_ok(e.t[1].ops->seal(e.t[1].self, &(pea_span){bytes, sizeof bytes}, 1, &e.wire[1]));
+    size_t len = (size_t)e.wire[1].data[3] << 8 | e.wire[1].data[4];
+    if (version == PEA_TLS_1_2) /* mbedTLS's TLS 1.3 does not know the extension */
+        assert_in_range(len, 512, 512 + 24);
+    check_ok(read_all(&e, PEA_INITIATOR, &plain));
+    assert_int_equal(plain.len, sizeof bytes);
+    pea_buf_free(&plain);
+    close_ends(&e);
+}
+
 /* ---- What a peer must not say ---- */
 
 typedef struct bad {
@@ -401,7 +461,7 @@ static void records_that_are_too_long(void **state)
             bytes[3] = (uint8_t)((limit + 1) >> 8);
             bytes[4] = (uint8_t)(limit + 1);
             check_ok(pea_buf_append(&e.wire[1], bytes, 5 + limit + 1));
-            expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, version == PEA_TLS_1_3 ? 22 : 10);
+            expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, 22);
         } else { /* by what is in it */
             say(&e, PEA_RESPONDER, APPLICATION_DATA, bytes, 16385);
             expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, 22);
@@ -435,7 +495,38 @@ static void padding(void **state)
     for (size_t len = 5; len < sizeof padded; len += 59)
         say(&e, PEA_RESPONDER, 0, padded, len);
     expect_text(&e, PEA_INITIATOR, "texttexttexttexttext");
+    static uint8_t most[16384] = {'x', 23}; /* with the type of zero: 2^14 + 1 bytes */
+    say(&e, PEA_RESPONDER, 0, most, sizeof most);
+    expect_text(&e, PEA_INITIATOR, "x");
     say(&e, PEA_RESPONDER, 0, padded + 5, 100);
+    expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, 10);
+    close_ends(&e);
+}
+
+static void zeros_count(void **state)
+{
+    static uint8_t more[16384 + 1] = {'x', 23};
+    (void)state;
+    if (version != PEA_TLS_1_3)
+        return;
+    ends e;
+    open_pair(&e);
+    say(&e, PEA_RESPONDER, 0, more, sizeof more);
+    expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, 22);
+    close_ends(&e);
+}
+
+/* Who says nothing, and that again and again, is not listened to for ever. */
+static void nothing_again_and_again(void **state)
+{
+    (void)state;
+    ends e;
+    open_pair(&e);
+    for (int i = 0; i < 128; i++)
+        say(&e, PEA_RESPONDER, APPLICATION_DATA, "", 0);
+    both_still_talk(&e);
+    for (int i = 0; i < 129; i++)
+        say(&e, PEA_RESPONDER, ALERT, "\x01\x5a", 2);
     expect_failure(&e, PEA_INITIATOR, PEA_E_PROTO, 10);
     close_ends(&e);
 }
@@ -599,6 +690,10 @@ int main(void)
         cmocka_unit_test(records_that_are_too_long),
         cmocka_unit_test(records_that_are_too_short),
         cmocka_unit_test(padding),
+        cmocka_unit_test(zeros_count),
+        cmocka_unit_test(nothing_again_and_again),
+        cmocka_unit_test(a_key_that_cannot_be_made),
+        cmocka_unit_test(short_records),
         cmocka_unit_test(nothing_in_the_clear),
         cmocka_unit_test(order_counts),
         cmocka_unit_test(exports_are_those_of_mbedtls),

@@ -486,6 +486,34 @@ static void versions_are_not_mixed(void **state)
     version = now;
 }
 
+/* A record with a ServerHello that has no extensions, and a Certificate behind it, whose bytes are none of its. */
+static void what_stands_behind_a_hello(void **state)
+{
+    enum { HELLO = 4 + 38, CHAIN = 0x0b00 };
+    static uint8_t record[5 + HELLO + 4 + CHAIN + 16] = {22, 3, 3, (sizeof record - 5) >> 8,
+                                                         (uint8_t)(sizeof record - 5)};
+    static const uint8_t hello[] = {2, 0, 0, 38, 3, 3}, certificate[] = {11, 0, 0x0b, 0x0c, 0, 0x0b, 0x09};
+    pea_tls_version now = version;
+    (void)state;
+    memcpy(record + 5, hello, sizeof hello);
+    memcpy(record + 5 + HELLO, certificate, sizeof certificate); /* read as extensions: 0x0b00 bytes, one of 11 first */
+    record[5 + HELLO + 6 + 12] = 23;                             /* and then this one */
+    version = PEA_TLS_1_2;
+    ends e = {.result = {PEA_MORE, PEA_MORE}};
+    pea_buf in = {0};
+    uint8_t got[5];
+    side_open(&e, PEA_INITIATOR, &(side_opts){.native = true});
+    check_ok(pea_buf_append(&in, record, sizeof record));
+    e.s[0]->in = &in;
+    assert_int_equal(pea__tls_pull(e.s[0], got, sizeof got), sizeof got);
+    e.s[0]->in = NULL;
+    assert_true(e.s[0]->hello_seen);
+    assert_false(e.s[0]->secrets.extended);
+    pea_buf_free(&in);
+    pea__tls_session_free(e.s[0]);
+    version = now;
+}
+
 /* ---- Options ---- */
 
 static void options_are_checked(void **state)
@@ -623,9 +651,9 @@ int main(void)
         cmocka_unit_test(an_alert_instead_of_an_answer),
     };
     const struct CMUnitTest once[] = {
-        cmocka_unit_test(a_key_that_is_too_weak),           cmocka_unit_test(strangers_are_not_answered),
-        cmocka_unit_test(versions_are_not_mixed),           cmocka_unit_test(options_are_checked),
-        cmocka_unit_test(threads_share_nothing_of_mbedtls),
+        cmocka_unit_test(a_key_that_is_too_weak), cmocka_unit_test(strangers_are_not_answered),
+        cmocka_unit_test(versions_are_not_mixed), cmocka_unit_test(what_stands_behind_a_hello),
+        cmocka_unit_test(options_are_checked),    cmocka_unit_test(threads_share_nothing_of_mbedtls),
     };
     int failed = in_each_setting(each, sizeof each / sizeof each[0]);
     return failed + cmocka_run_group_tests_name("a TLS session", once, NULL, NULL);

@@ -5,11 +5,12 @@
 
 #include <string.h>
 
-/* Size classes: a tail of a few messages; a message or two; a full write or read with room for its overhead. */
-static const size_t class_size[PEA__POOL_CLASSES] = {1u << 10, 8u << 10, 128u << 10};
+/* Size classes: a tail of a few messages; a message or two; what a round says to one of many; a full write or read with
+ * room for its overhead. */
+static const size_t class_size[PEA__POOL_CLASSES] = {1u << 10, 8u << 10, 32u << 10, 128u << 10};
 
-/* Blocks of each class kept for later: 256 KiB, 512 KiB and 1 MiB of idle memory for each thread at most. */
-static const uint32_t class_keep[PEA__POOL_CLASSES] = {256, 64, 8};
+/* Blocks of each class kept for later: 256 KiB, 512 KiB, 4 MiB and 1 MiB of idle memory for each thread at most. */
+static const uint32_t class_keep[PEA__POOL_CLASSES] = {256, 64, 128, 8};
 
 /* Buffers below this grow fourfold, larger ones twofold: a message of 8 MiB must not hold 32. */
 #define GROW_FAST_BELOW (1u << 20)

@@ -12,7 +12,7 @@ void *pea__alloc(size_t size);
 void *pea__realloc(void *ptr, size_t size);
 void pea__free(void *ptr);
 
-#define PEA__POOL_CLASSES 3
+#define PEA__POOL_CLASSES 4
 
 /* At the front of what the pool keeps beside buffers' memory, one like the other: flows of pipes. */
 typedef struct pea__spare {

@@ -303,12 +303,12 @@ static void allocations(net *n, size_t most)
 
 static void allocations_of_a_plain_one(void **state)
 {
-    allocations(*state, 9);
+    allocations(*state, 11);
 }
 
 static void allocations_of_a_noise_one(void **state)
 {
-    allocations(*state, 29);
+    allocations(*state, 31);
 }
 
 #define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -52,24 +52,46 @@ static void count(pea__pool *pool, uint64_t more)
     atomic_store_explicit(&pool->held, pea__pool_held(pool) + more, memory_order_relaxed);
 }
 
+/* The class of blocks of this size; PEA__POOL_CLASSES: they have none. */
+static unsigned class_exactly(size_t size)
+{
+    unsigned c = class_of(size);
+    return c < PEA__POOL_CLASSES && class_size[c] == size ? c : PEA__POOL_CLASSES;
+}
+
+/* One that is kept. */
+static uint8_t *block_of(pea__pool *pool, unsigned c)
+{
+    struct pea__block *block = pool->free_blocks[c];
+    pool->free_blocks[c] = block->next;
+    pool->kept[c]--;
+    return (uint8_t *)block;
+}
+
 static uint8_t *block_take(pea__pool *pool, size_t size)
 {
     if (pool == NULL)
         return pea__realloc(NULL, size);
-    unsigned c = class_of(size);
+    unsigned c = class_exactly(size);
     uint8_t *base;
-    if (c < PEA__POOL_CLASSES && class_size[c] == size && pool->free_blocks[c] != NULL) {
-        struct pea__block *block = pool->free_blocks[c];
-        pool->free_blocks[c] = block->next;
-        pool->kept[c]--;
-        base = (uint8_t *)block;
+    if (c < PEA__POOL_CLASSES && pool->free_blocks[c] != NULL) {
+        base = block_of(pool, c);
     } else {
         pool->allocations++;
         base = pea__realloc(NULL, size);
     }
-    if (base != NULL)
-        count(pool, size);
+    if (base == NULL)
+        return NULL;
+    count(pool, size);
+    if (c < PEA__POOL_CLASSES && ++pool->out[c] > pool->most[c])
+        pool->most[c] = pool->out[c];
     return base;
+}
+
+/* Whether one more block is worth keeping. */
+static bool is_wanted(const pea__pool *pool, unsigned c)
+{
+    return pool->kept[c] < class_keep[c] || (pool->trims && pool->kept[c] + pool->out[c] < pool->most[c]);
 }
 
 static void block_give(pea__pool *pool, uint8_t *base, size_t size)
@@ -81,8 +103,10 @@ static void block_give(pea__pool *pool, uint8_t *base, size_t size)
         return;
     }
     count(pool, (uint64_t)0 - size);
-    unsigned c = class_of(size);
-    if (c < PEA__POOL_CLASSES && class_size[c] == size && pool->kept[c] < class_keep[c]) {
+    unsigned c = class_exactly(size);
+    if (c < PEA__POOL_CLASSES)
+        pool->out[c]--;
+    if (c < PEA__POOL_CLASSES && is_wanted(pool, c)) {
         struct pea__block *block = (struct pea__block *)(void *)base;
         block->next = pool->free_blocks[c];
         pool->free_blocks[c] = block;
@@ -92,16 +116,28 @@ static void block_give(pea__pool *pool, uint8_t *base, size_t size)
     }
 }
 
-void pea__pool_clear(pea__pool *pool)
+bool pea__pool_is_stretched(const pea__pool *pool)
+{
+    for (unsigned c = 0; c < PEA__POOL_CLASSES; c++)
+        if (pool->most[c] > class_keep[c])
+            return true;
+    return false;
+}
+
+void pea__pool_trim(pea__pool *pool)
 {
     for (unsigned c = 0; c < PEA__POOL_CLASSES; c++) {
-        while (pool->free_blocks[c] != NULL) {
-            struct pea__block *block = pool->free_blocks[c];
-            pool->free_blocks[c] = block->next;
-            pea__free(block);
-        }
-        pool->kept[c] = 0;
+        while (pool->kept[c] > class_keep[c] && pool->kept[c] + pool->out[c] > pool->most[c])
+            pea__free(block_of(pool, c));
+        pool->most[c] = pool->out[c];
     }
+}
+
+void pea__pool_clear(pea__pool *pool)
+{
+    for (unsigned c = 0; c < PEA__POOL_CLASSES; c++)
+        while (pool->free_blocks[c] != NULL)
+            pea__free(block_of(pool, c));
     while (pool->spares != NULL)
         pea__free(pea__pool_take_spare(pool));
 }

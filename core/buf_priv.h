@@ -20,10 +20,13 @@ typedef struct pea__spare {
 } pea__spare;
 
 /* Memory for the buffers of one thread. A buffer that is empty holds none, so what is out is what traffic needs right
- * now. Freed blocks are kept for the next user, up to a bound for each class: steady traffic allocates nothing. */
+ * now. Freed blocks are kept for the next user, up to a bound for each class, and while `trims` as many as were out
+ * lately: steady traffic allocates nothing. */
 typedef struct pea__pool {
     struct pea__block *free_blocks[PEA__POOL_CLASSES];
-    uint32_t kept[PEA__POOL_CLASSES];
+    uint32_t kept[PEA__POOL_CLASSES], out[PEA__POOL_CLASSES]; /* blocks of each class: here, and with buffers */
+    uint32_t most[PEA__POOL_CLASSES];                         /* that were out since pea__pool_trim() */
+    bool trims;                                               /* somebody calls that once in a while */
     atomic_uint_fast64_t held; /* bytes that buffers hold now; written by the owner alone */
     uint64_t allocations;      /* calls of the allocator, ever: tests count them */
     pea__spare *spares;
@@ -35,6 +38,12 @@ static inline uint64_t pea__pool_held(const pea__pool *pool)
 {
     return atomic_load_explicit(&pool->held, memory_order_relaxed);
 }
+
+/* Whether more are out than are kept without `trims`. */
+bool pea__pool_is_stretched(const pea__pool *pool);
+
+/* Gives back what was not needed since the last time. */
+void pea__pool_trim(pea__pool *pool);
 
 /* Gives back what the pool keeps. Buffers must have been freed before. */
 void pea__pool_clear(pea__pool *pool);

@@ -50,6 +50,7 @@ typedef struct pea__worker {
     int64_t (*work_ms)(void);           /* that clock: pea__work_ms(), but in tests */
     pea_node *nodes_due;                /* to look after in the same moment: freed, or shut down */
     ev_timer rounds;                    /* fed for this round, started for the next */
+    ev_timer trim;                      /* of the pool: it runs while traffic needs more than is kept otherwise */
     ev_timer unsaid;                    /* log.c: it runs while log lines were left out here */
     const pea_conn *event_of;           /* whose events are being told */
     const pea_event *event;             /* the one that is */

@@ -100,6 +100,42 @@ static void run_round(pea__worker *w)
     }
 }
 
+/* ---- Memory that a burst left ---- */
+
+#define TRIM_S 1.
+
+static void on_trim(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    pea__worker *w = timer->data;
+    (void)events;
+    if (pea__forked(w->runtime))
+        return;
+    w->pool.trims = pea__pool_is_stretched(&w->pool);
+    pea__pool_trim(&w->pool);
+    if (w->pool.trims)
+        return;
+    ev_ref(loop);
+    ev_timer_stop(loop, timer);
+}
+
+static void trim_start(pea__worker *w)
+{
+    if (w->pool.trims || !pea__pool_is_stretched(&w->pool))
+        return;
+    w->pool.trims = true;
+    ev_timer_set(&w->trim, TRIM_S, TRIM_S);
+    ev_timer_start(w->loop, &w->trim);
+    ev_unref(w->loop); /* it keeps no loop alive */
+}
+
+static void trim_stop(pea__worker *w)
+{
+    if (!ev_is_active(&w->trim))
+        return;
+    ev_ref(w->loop);
+    ev_timer_stop(w->loop, &w->trim);
+}
+
 static void on_round(struct ev_loop *loop, ev_timer *timer, int events)
 {
     pea__worker *w = timer->data;
@@ -108,6 +144,7 @@ static void on_round(struct ev_loop *loop, ev_timer *timer, int events)
         return;
     run_round(w);
     bool more = pea__metering_round(w);
+    trim_start(w);
     pea__worker_leave(w);
     ev_clear_pending(loop, timer); /* what the pass queued waits until sockets have had their turn */
     if ((more || w->round != NULL || w->nodes_due != NULL) && !ev_is_active(timer)) {
@@ -172,6 +209,8 @@ pea_err pea__worker_start(pea__worker *w, pea_runtime *runtime, struct ev_loop *
     ev_timer_init(&w->rounds, on_round, 0., 0.);
     ev_set_priority(&w->rounds, EV_MINPRI);
     w->rounds.data = w;
+    ev_init(&w->trim, on_trim);
+    w->trim.data = w;
     ev_init(&w->unsaid, pea__log_on_timer);
     w->unsaid.data = w;
     ev_async_init(&w->mail, on_mail);
@@ -186,6 +225,7 @@ void pea__worker_stop(pea__worker *w)
     pea__metering_stop(w);
     ev_clear_pending(w->loop, &w->rounds);
     ev_timer_stop(w->loop, &w->rounds);
+    trim_stop(w);
     pea__log_stop(w);
     ev_ref(w->loop);
     ev_async_stop(w->loop, &w->mail);

@@ -210,6 +210,40 @@ static void pool_keeps_a_little(void **state)
     assert_int_equal(faults_blocks(), 0);
 }
 
+/* While somebody trims it, it keeps what was out lately: a burst that comes again allocates nothing, and one that does
+ * not come again has its memory given back. */
+static void a_trimmed_pool_keeps_bursts(void **state)
+{
+    enum { MANY = 600 };
+    static pea_buf bufs[MANY];
+    static const uint8_t bytes[20000];
+    pea__pool pool = {.trims = true};
+    size_t least = 0;
+    (void)state;
+    for (unsigned burst = 0; burst < 4; burst++) {
+        for (size_t i = 0; i < MANY; i++) {
+            bufs[i] = (pea_buf){.pool = &pool};
+            check_ok(pea_buf_append(&bufs[i], bytes, sizeof bytes));
+        }
+        assert_true(pea__pool_is_stretched(&pool));
+        for (size_t i = 0; i < MANY; i++)
+            pea_buf_free(&bufs[i]);
+        if (burst > 0)
+            assert_int_equal(pool.allocations, 0);
+        pool.allocations = 0;
+        pea__pool_trim(&pool);
+        assert_true(faults_bytes() >= MANY * sizeof bytes);
+    }
+    assert_false(pea__pool_is_stretched(&pool));
+    pea__pool_trim(&pool); /* nothing was needed since */
+    least = faults_bytes();
+    assert_true(least <= (256u << 10) + (512u << 10) + (4u << 20) + (1u << 20));
+    pea__pool_trim(&pool);
+    assert_int_equal(faults_bytes(), least); /* what is always kept stays */
+    pea__pool_clear(&pool);
+    assert_int_equal(faults_blocks(), 0);
+}
+
 static void allocator_is_set_once(void **state)
 {
     const pea_allocator none = {0};
@@ -239,6 +273,7 @@ int main(void)
         cmocka_unit_test(settles),
         cmocka_unit_test(pool_serves_again),
         cmocka_unit_test(pool_keeps_a_little),
+        cmocka_unit_test(a_trimmed_pool_keeps_bursts),
         cmocka_unit_test(allocator_is_set_once),
     };
     faults_install();

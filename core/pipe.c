@@ -545,7 +545,6 @@ static void settle(pea_pipe *p)
         p->flow->partial_since = -1;
     else if (p->flow->partial_since < 0)
         p->flow->partial_since = p->now_ms;
-    pea__flow_rest(p);
 }
 
 /* A peer that has gone while somebody else is waited for need not be waited for; if it was in, its last messages may
@@ -587,15 +586,9 @@ static bool rests(const pea_pipe *p)
     return pea__flow_rests(p) && p->phase == PEA__OPEN && !p->fin && !p->judge_due && !p->want_drain;
 }
 
-pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
+static pea_err next_event(pea_pipe *p, pea_event *event)
 {
     pea_err err;
-    if (take_message(p, event))
-        return PEA_OK;
-    if (rests(p))
-        return PEA_MORE;
-    if (pea__flow_take(p) != PEA_OK && p->phase == PEA__OPEN)
-        pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
     do {
         if (pea__pipe_take_drain(p)) {
             *event = (pea_event){.type = PEA_EVENT_DRAIN};
@@ -612,6 +605,22 @@ pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
                 err = PEA_AGAIN;
         }
     } while (err == PEA_AGAIN);
+    return err;
+}
+
+pea_err pea_pipe_next(pea_pipe *p, pea_event *event)
+{
+    if (take_message(p, event))
+        return PEA_OK;
+    if (rests(p))
+        return PEA_MORE;
+    if (pea__flow_take(p) != PEA_OK && p->phase == PEA__OPEN)
+        pea__pipe_fail(p, PEA_BY_READING, PEA_E_NOMEM, NULL);
+    p->busy = true;
+    pea_err err = next_event(p, event);
+    p->busy = false;
+    if (err == PEA_MORE)
+        pea__flow_rest(p);
     return err;
 }
 

@@ -71,7 +71,7 @@ void pea__flow_rest(pea_pipe *p)
         const pea__flow *in;
         pea__flow *out;
     } at_rest = {.in = &pea__flow_at_rest};
-    if (p->phase != PEA__OPEN || p->withheld || p->pong_owed || pea__flow_rests(p) || !is_idle(p))
+    if (p->busy || p->phase != PEA__OPEN || p->withheld || p->pong_owed || pea__flow_rests(p) || !is_idle(p))
         return;
     if (p->pool != NULL)
         pea__pool_give_spare(p->pool, &p->flow->spare);

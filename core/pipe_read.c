@@ -45,10 +45,11 @@ static pea_err unseal(pea_pipe *p, size_t i)
         pea_buf_free(&reply);
         if (err >= 0 && sealed != PEA_OK) /* what it appended before is good */
             err = sealed;
+        bool opened = plain->len > had || (err >= 0 && wire->len < wire_had); /* a record, whatever came behind it */
+        if (p->phase < PEA__OPEN && opened && pea__verdict_pledged(p))
+            pea__verdict_redeem(p, i);
         if (err < 0 || err == PEA_EOF)
             f->ended = err;
-        else if (p->phase < PEA__OPEN && wire->len < wire_had && pea__verdict_pledged(p))
-            pea__verdict_redeem(p, i);
         if (plain->len > had || (err == PEA_AGAIN && f->transform.one_message_per_record))
             return PEA_AGAIN;
         if (err < 0 || err == PEA_EOF)

@@ -145,6 +145,7 @@ struct pea_pipe {
     bool greets : 1;        /* native, and no stage negotiates by itself */
     bool last_words : 1;    /* a stage or transform failed and said so to the peer: an alert */
     bool judging : 1;       /* the policy's check() runs */
+    bool busy : 1;          /* pea_pipe_next() runs: its flow stays, whatever a callback of its writes out */
     bool proves_next : 1;   /* our next record proves our key: HELLO does not wait */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
     uint32_t tx_rest;   /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */

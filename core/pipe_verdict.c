@@ -344,7 +344,7 @@ pea_err pea_stage_judge(pea_stage_env *env, const pea_peer *peer, pea_sight sigh
         return PEA_E_REFUSED;
     if (peer == NULL || peer->kind == PEA_PEER_NONE)
         return refuse(p, "a stage asked about nobody");
-    if (v->proven && !is_about(v, peer))
+    if ((v->proven || v->pledged) && !is_about(v, peer))
         return refuse(p, "a later stage proved another peer than an earlier one");
     if (!is_about(v, peer) && about(v, peer) != PEA_OK)
         return PEA_E_NOMEM;
@@ -420,7 +420,8 @@ static pea_err verdict_confirm(pea_pipe *p)
 
 pea_err pea__verdict_settle(pea_pipe *p)
 {
-    pea_err err = verdict_confirm(p);
+    pea_err err =
+        pea__verdict_pledged(p) ? refuse(p, "nothing that the peer said has proven its key") : verdict_confirm(p);
     if (err == PEA_WAIT)
         return PEA_MORE;
     if (err != PEA_OK)

@@ -109,6 +109,8 @@ pea_err pea__pipe_output(pea_pipe *p, pea_span spans[2], size_t *n)
             pea__pipe_fail(p, PEA_BY_WRITING, PEA_E_NOMEM, NULL);
     }
     pea__window_close(p);
+    if (p->flow->tx.len == 0 && p->flow->tx.base != NULL)
+        pea_buf_free(&p->flow->tx); /* what was queued had no bytes */
     p->tx_hint = p->flow->tx.len < PEA_WRITE_MAX ? (uint32_t)p->flow->tx.len : PEA_WRITE_MAX;
     pea_err err = PEA_OK;
     if (pea__tx_waits(p) > 0 && (p->top > 0 || p->flow->out.len > 0))

@@ -6,7 +6,6 @@
 #include <peapod/peapod.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "two.h"
 
@@ -39,7 +38,6 @@ static pea_node *start(pea_runtime *runtime)
 
 int main(int argc, char **argv)
 {
-    struct rlimit limit;
     pea_error why = {.text = ""};
     pea_runtime *runtime;
     if (argc != 2) {
@@ -47,10 +45,7 @@ int main(int argc, char **argv)
         return 2;
     }
     unsigned all = (unsigned)two_number(argv[1], "NODES", NODES_MOST), few = (all + 8) / 9, i = 0;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max; /* a descriptor for each listener */
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    two_allow_descriptors();
     pea_node **nodes = calloc(all, sizeof *nodes);
     if (nodes == NULL || few == all)
         two_fail("NODES: at least 2");

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "count.h"
@@ -63,17 +62,6 @@ static bool knows(const char *transport)
     return false;
 }
 
-/* A descriptor for each connection, in either process. */
-static void allow_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        two_fail("the limit of descriptors");
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        two_fail("the limit of descriptors");
-}
-
 void ours_prepare(ours *o, int argc, char **argv, int least, int most, const char *usage)
 {
     if (argc - 2 < least || argc - 2 > most || !knows(argv[1])) {
@@ -84,7 +72,7 @@ void ours_prepare(ours *o, int argc, char **argv, int least, int most, const cha
     if (strcmp(argv[1], "noise-sodium") == 0)
         become(argv[0], argv);
 #endif
-    allow_descriptors();
+    two_allow_descriptors();
     count_begin();
     *o = (ours){.transport = argv[1]};
 #ifdef OURS_TLS

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -270,7 +269,6 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: raw_oneway plain|" RAW_AEADS " SIZE SECONDS [CONNECTIONS [MESSAGES]]\n");
         return 2;
     }
-    struct rlimit limit;
     size = (size_t)two_number(argv[2], "SIZE", SIZE_MOST);
     meter.seconds = two_number(argv[3], "SECONDS", 600);
     if (argc >= 5)
@@ -279,10 +277,7 @@ int main(int argc, char **argv)
         messages = (size_t)two_number(argv[5], "MESSAGES", WRITE_BYTES / (double)(size + 4));
         write_bytes = write_plain = messages * (4 + size);
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max; /* a descriptor for each connection */
-        (void)setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    two_allow_descriptors();
     payload = peer_payload(size);
     bool sender = two_fork();
     if (strcmp(argv[1], "plain") != 0) {

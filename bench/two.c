@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -118,4 +119,14 @@ double two_rss_kib(void)
         two_fail("/proc/self/statm");
     (void)fclose(f);
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+void two_allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        two_fail("the limit of descriptors");
 }

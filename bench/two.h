@@ -41,4 +41,7 @@ _Noreturn void two_fail(const char *what);
 /* Reads a decimal number from 1 to `max`; exits with 2 and names it if it is none. */
 double two_number(const char *text, const char *what, double max);
 
+/* Lets this process and its children have as many descriptors as the system does: one for each connection. */
+void two_allow_descriptors(void);
+
 #endif

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "peer.h"
@@ -372,23 +371,13 @@ static void receive_side(void)
     _Exit(0);
 }
 
-static void allow_descriptors(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        two_fail("the limit of descriptors");
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        two_fail("the limit of descriptors");
-}
-
 int main(int argc, char **argv)
 {
     args = peer_parse(argc, argv, "oneway pingpong openloop connect idle");
     if (args.size == 0)
         args.size = 1;
     few = (args.connections + 8) / 9;
-    allow_descriptors();
+    two_allow_descriptors();
     payload = peer_payload(args.size);
     meter.seconds = args.seconds;
 #if PEER_SECURE

@@ -98,7 +98,7 @@ static pea_err keys_of_secret(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md
 pea_err pea__tls_update_keys(pea__tls_keys *keys, pea__aead_id aead, mbedtls_md_type_t md)
 {
     pea__tls_keys next = {.number = 0};
-    size_t len = md == MBEDTLS_MD_SHA384 ? 48 : 32;
+    size_t len = mbedtls_md_get_size(mbedtls_md_info_from_type(md));
     pea_err err = pea__tls_expand_label(md, keys->secret, "traffic upd", (pea_span){NULL, 0}, next.secret, len);
     if (err == PEA_OK)
         err = keys_of_secret(&next, aead, md);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "noise/noise_priv.h"
+#include "support/file.h"
 
 #define REASONS_MAX 256
 #define BYTES_MAX 65536
@@ -261,26 +262,9 @@ static void check(const cJSON *vector)
     side_close(&sides[1]);
 }
 
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    if (file == NULL)
-        return NULL;
-    if (fseek(file, 0, SEEK_END) == 0) {
-        long size = ftell(file);
-        rewind(file);
-        text = size >= 0 ? malloc((size_t)size + 1) : NULL;
-        if (text != NULL)
-            text[fread(text, 1, (size_t)size, file)] = '\0';
-    }
-    (void)fclose(file);
-    return text;
-}
-
 static bool check_file(const char *path)
 {
-    char *text = read_file(path);
+    char *text = file_read(path);
     cJSON *root = text != NULL ? cJSON_Parse(text) : NULL;
     const cJSON *vectors = cJSON_GetObjectItemCaseSensitive(root, "vectors"), *vector;
     bool good = cJSON_GetArraySize(vectors) > 0;

@@ -11,6 +11,7 @@
 
 #include "noise/noise_priv.h"
 #include "secure_priv.h"
+#include "support/file.h"
 
 #define BYTES_MAX 70000
 
@@ -260,26 +261,9 @@ static const struct algorithm {
     {"HKDF-SHA-512", check_hkdf_512},
 };
 
-static char *read_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    if (file == NULL)
-        return NULL;
-    if (fseek(file, 0, SEEK_END) == 0) {
-        long size = ftell(file);
-        rewind(file);
-        text = size >= 0 ? malloc((size_t)size + 1) : NULL;
-        if (text != NULL)
-            text[fread(text, 1, (size_t)size, file)] = '\0';
-    }
-    (void)fclose(file);
-    return text;
-}
-
 static bool check_file(const char *path)
 {
-    char *text = read_file(path);
+    char *text = file_read(path);
     cJSON *root = text != NULL ? cJSON_Parse(text) : NULL;
     const struct algorithm *a = algorithms, *end = algorithms + sizeof algorithms / sizeof algorithms[0];
     while (a < end && !is(root, "algorithm", a->name))

@@ -321,16 +321,19 @@ static void who_finds_no_place(void **state)
     pea_error why;
     net_node(&n->b, PEA_NODE(.max_per_ip = 1, .max_per_prefix = 4, .max_pending = PEA_UNLIMITED));
     for (int twice = 0; twice < 2; twice++) {
-        unsigned taken = many_come(n, 0, MADE_FOR, in), got_in = 0;
+        unsigned taken = many_come(n, 0, MADE_FOR, in), got_in = 0, for_want_of_places = 0;
         assert_true(taken >= MADE_FOR - 8);
         taken += many_come(n, MADE_FOR, MORE - MADE_FOR, &in[taken]);
         assert_true(taken < MORE);
         for (unsigned i = 0; i < HOSTILE * 20; i++) {
             pea_addr addr = {.family = PEA_ADDR_IPV4, .u.ip = {200, 7, (uint8_t)(i / 20), 1}};
-            got_in += come(n, &addr, &hostile[got_in], &why) == PEA_OK;
+            if (come(n, &addr, &hostile[got_in], &why) == PEA_OK)
+                got_in++;
+            else
+                for_want_of_places += strstr(why.text, "max_per_ip = 1 is reached: the table of ranges is full") != NULL;
         }
         assert_true(got_in <= HOSTILE);
-        assert_non_null(strstr(why.text, "max_per_ip = 1 is reached: the table of ranges is full"));
+        assert_true(for_want_of_places > HOSTILE * 20 / 2); /* which sets are full is the hash's to say */
         for (unsigned i = 0; i < taken; i++)
             pea__admission_gone(n->b.node, &in[i], false);
         for (unsigned i = 0; i < got_in; i++)

@@ -46,8 +46,9 @@ static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 
 static pea_err read_payload(const noise_stage *s, pea_stage_env *env, pea_span payload)
 {
+    pea__noise_payload known;
     const char *what = NULL;
-    pea_err err = pea__noise_payload_read(payload, &what);
+    pea_err err = pea__noise_payload_read(payload, &known, &what);
     return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
 }
 
@@ -76,11 +77,21 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
     return err;
 }
 
+/* What we say beside keys in the message that is written now. PEA_OK | PEA_E_NOMEM */
+static pea_err write_payload(const noise_stage *s, pea_stage_env *env, pea_buf *payload)
+{
+    (void)s, (void)env, (void)payload;
+    return PEA_OK;
+}
+
 static pea_err write_message(noise_stage *s, pea_stage_env *env, pea_buf *out)
 {
-    pea_buf message = {0};
+    pea_buf message = {0}, payload = {0};
     s->message++;
-    pea_err err = pea_noise_write(s->noise, (pea_span){NULL, 0}, &message);
+    pea_err err = s->native ? write_payload(s, env, &payload) : PEA_OK;
+    if (err == PEA_OK)
+        err = pea_noise_write(s->noise, (pea_span){payload.data, payload.len}, &message);
+    pea_buf_free(&payload);
     const uint8_t frame[FRAME_BYTES] = {(uint8_t)(message.len >> 8), (uint8_t)message.len};
     if (err == PEA_OK)
         err = pea_buf_append(out, frame, sizeof frame);

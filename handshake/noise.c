@@ -50,7 +50,7 @@ static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 /* The first message, which a stranger without the psk could not make. */
 static pea_err pass_gate(const noise_stage *s, pea_stage_env *env, pea_span message, pea_span timestamp)
 {
-    char what[PEA_TEXT_MAX];
+    char what[PEA__GATE_TEXT_MAX];
     pea_err err = pea__noise_gate_pass(s->config->gate, message.data, timestamp, pea_stage_wall_ms(env), what);
     return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
 }

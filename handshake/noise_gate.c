@@ -63,27 +63,28 @@ pea_err pea__noise_gate_say(const pea__noise_gate *gate, int64_t now_ms, pea_buf
     return pea__noise_payload_add(payload, PEA__NOISE_TLV_TIMESTAMP, (pea_span){time, sizeof time});
 }
 
-static pea_err check_time(const pea__noise_gate *gate, uint64_t said, uint64_t now, char what[PEA_TEXT_MAX])
+static pea_err check_time(const pea__noise_gate *gate, uint64_t said, uint64_t now, char what[PEA__GATE_TEXT_MAX])
 {
     bool late = now >= said;
     uint64_t off = late ? now - said : said - now;
     if (off <= gate->window_ms)
         return PEA_OK;
-    (void)snprintf(what, PEA_TEXT_MAX, "by our clock it was made %llu.%03llu s %s, and .gate_window_ms is %lu: %s",
+    (void)snprintf(what, PEA__GATE_TEXT_MAX,
+                   "by our clock it was made %llu.%03llu s %s, and .gate_window_ms is %lu: %s",
                    (unsigned long long)(off / 1000), (unsigned long long)(off % 1000), late ? "ago" : "from now",
                    (unsigned long)gate->window_ms,
                    late ? "it is a recording, or the clocks differ by so much" : "the clocks differ by so much");
     return PEA_E_REFUSED;
 }
 
-static pea_err read_time(pea_span timestamp, uint64_t *said, char what[PEA_TEXT_MAX])
+static pea_err read_time(pea_span timestamp, uint64_t *said, char what[PEA__GATE_TEXT_MAX])
 {
     if (timestamp.data == NULL) {
-        (void)snprintf(what, PEA_TEXT_MAX, "it does not say when it was made: the peer has no .gate_window_ms");
+        (void)snprintf(what, PEA__GATE_TEXT_MAX, "it does not say when it was made: the peer has no .gate_window_ms");
         return PEA_E_PROTO;
     }
     if (timestamp.len != TIMESTAMP_BYTES) {
-        (void)snprintf(what, PEA_TEXT_MAX, "the time that it says has not 8 bytes");
+        (void)snprintf(what, PEA__GATE_TEXT_MAX, "the time that it says has not 8 bytes");
         return PEA_E_PROTO;
     }
     *said = 0;
@@ -110,7 +111,7 @@ static bool remember(pea__noise_gate *gate, uint64_t tag, uint64_t age)
 }
 
 pea_err pea__noise_gate_pass(pea__noise_gate *gate, const uint8_t ephemeral[PEA_KEY_BYTES], pea_span timestamp,
-                             int64_t now_ms, char what[PEA_TEXT_MAX])
+                             int64_t now_ms, char what[PEA__GATE_TEXT_MAX])
 {
     uint64_t said = 0, tag = pea__table_hash(ephemeral, PEA_KEY_BYTES);
     pea_err err = gate->window_ms == 0 ? PEA_OK : read_time(timestamp, &said, what);
@@ -123,6 +124,6 @@ pea_err pea__noise_gate_pass(pea__noise_gate *gate, const uint8_t ephemeral[PEA_
     (void)pthread_mutex_unlock(&gate->lock);
     if (first)
         return PEA_OK;
-    (void)snprintf(what, PEA_TEXT_MAX, "it came before: it is a recording");
+    (void)snprintf(what, PEA__GATE_TEXT_MAX, "it came before: it is a recording");
     return PEA_E_REFUSED;
 }

@@ -12,8 +12,10 @@ extern const pea_stage_ops pea__noise_ops;
 
 typedef struct pea__noise_gate pea__noise_gate;
 
-/* window_ms 0: the time is neither said nor asked for; `remembers`, not 0: about how many first messages, up to the maximum.
- * PEA_OK | PEA_E_NOMEM */
+#define PEA__GATE_TEXT_MAX 200u /* room for a sentence; "message 1: " comes before it */
+
+/* window_ms 0: the time is neither said nor asked for; `remembers`: about how many first messages, from 1 to
+ * PEA_GATE_REMEMBERS_MAX. PEA_OK | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__noise_gate_new(pea__noise_gate **gate, uint32_t window_ms, uint32_t remembers);
 void pea__noise_gate_free(pea__noise_gate *gate); /* NULL is allowed */
 
@@ -23,7 +25,7 @@ PEA_MUST_CHECK pea_err pea__noise_gate_say(const pea__noise_gate *gate, int64_t 
 /* May this first message, which authenticated, be answered? Remembers it if so. Any thread.
  * PEA_OK | PEA_E_PROTO, PEA_E_REFUSED, and `what` is a sentence */
 PEA_MUST_CHECK pea_err pea__noise_gate_pass(pea__noise_gate *gate, const uint8_t ephemeral[PEA_KEY_BYTES],
-                                            pea_span timestamp, int64_t now_ms, char what[PEA_TEXT_MAX]);
+                                            pea_span timestamp, int64_t now_ms, char what[PEA__GATE_TEXT_MAX]);
 
 /* ---- The configuration: noise_config.c ---- */
 
@@ -38,8 +40,8 @@ typedef struct pea__noise_config {
     uint8_t remote_static[PEA_KEY_BYTES];
 } pea__noise_config;
 
-/* Asks psk_fn() for the psks of a connection and has opts->psk and more_psks point to them. PEA_OK | < 0, and `why` has a
- * sentence */
+/* Asks psk_fn() for the psks of a connection, and has opts->psk and more_psks point to them. PEA_OK | < 0, and `why` has
+ * a sentence */
 PEA_MUST_CHECK pea_err pea__noise_ask_psks(const pea__noise_config *config, const pea_stage_env *env,
                                            pea_noise_psks *psks, pea_noise_opts *opts, pea_error *why);
 
@@ -56,7 +58,7 @@ typedef struct pea__noise_payload {
  * sentence, `*known` as before */
 PEA_MUST_CHECK pea_err pea__noise_payload_read(pea_span payload, pea__noise_payload *known, const char **what);
 
-/* Appends a TLV: in ascending order of types. PEA_OK | PEA_E_TOO_BIG | PEA_E_NOMEM; on failure `payload` is as before */
+/* Appends a TLV: in ascending order of types. PEA_OK | PEA_E_TOO_BIG | PEA_E_NOMEM, and `payload` is as before */
 PEA_MUST_CHECK pea_err pea__noise_payload_add(pea_buf *payload, uint16_t type, pea_span value);
 
 static inline size_t pea__read_u16(const uint8_t *p)

@@ -54,7 +54,7 @@ typedef struct pea_noise_opts {
     const uint8_t *more_psks;
     size_t n_more_psks; /* at most PEA_NOISE_PSKS_MAX - 1 */
     /* ---- For connections: pea_chain_noise() ---- */
-    /* instead of `psk` and `more_psks`: keys that change while the chain is in use. NULL: they do not. Whatever `psk_arg`
+    /* instead of `psk` and `more_psks`: keys that change while the chain is in use. NULL: they do not. What `psk_arg`
      * points to must outlive the chain. */
     pea_noise_psk_fn psk_fn;
     void *psk_arg;
@@ -62,8 +62,8 @@ typedef struct pea_noise_opts {
      * takes none that is further off its own clock. All members have it, or none: who listens leaves who does not say
      * it, without a word. 0: not said, and not asked for; at most PEA_GATE_WINDOW_MS_MAX. */
     uint32_t gate_window_ms;
-    /* likewise in all modes, how many first messages who listens remembers at least, to take none of them twice: best as
-     * many as the whole network makes in two windows. 0: PEA_GATE_REMEMBERS; at most PEA_GATE_REMEMBERS_MAX */
+    /* likewise in all modes, how many first messages who listens remembers at least, to take none of them twice: best
+     * as many as the whole network makes in two windows. 0: PEA_GATE_REMEMBERS; at most PEA_GATE_REMEMBERS_MAX */
     uint32_t gate_remembers;
 } pea_noise_opts;
 

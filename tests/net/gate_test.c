@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A network with a key, on real sockets: members meet; strangers, recordings and wrong clocks cost no multiplication and
- * hear nothing; keys change under way; and of recordings that come on many connections and threads at once one is
+/* A network with a key, on real sockets: members meet; strangers, recordings and wrong clocks cost no multiplication
+ * and hear nothing; keys change under way; and of recordings that come on many connections and threads at once one is
  * taken. */
 #include "peapod/chain.h"
 #include "peapod/trust.h"
@@ -9,8 +9,8 @@
 #include "support/net.h"
 #include "support/relay.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define XXPSK0 "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b"
@@ -209,7 +209,7 @@ static pea_err keep(void *arg, pea_side side, const pea_peer *expect, pea_noise_
     (void)side, (void)expect;
     k->asked++;
     if (k->out) {
-        strcat(why->text, "the keys are out");
+        (void)snprintf(why->text, sizeof why->text, "the keys are out");
         return PEA_E_NOT_FOUND;
     }
     psks->n = k->n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The gate of a network's key, in pipes: what strangers, recordings, wrong clocks and members cost, what the reason says
- * of each, keys that come from a callback, and what pea_chain_noise() refuses. */
+/* The gate of a network's key, in pipes: what strangers, recordings, wrong clocks and members cost, what the reason
+ * says of each, keys that come from a callback, and what pea_chain_noise() refuses. */
 #include <sodium.h>
 #include <stdio.h>
 
@@ -332,7 +332,7 @@ static void test_payloads(void **state)
 static pea_err pass(pea__noise_gate *gate, uint64_t number, int64_t said_ms)
 {
     uint8_t ephemeral[PEA_KEY_BYTES] = {0}, payload[TIMESTAMP];
-    char what[PEA_TEXT_MAX];
+    char what[PEA__GATE_TEXT_MAX];
     memcpy(ephemeral, &number, sizeof number);
     for (unsigned i = 0; i < 8; i++)
         payload[4 + i] = (uint8_t)(said_ms >> 8 * (7 - i));

@@ -40,8 +40,8 @@ typedef struct pea__noise_config {
     uint8_t remote_static[PEA_KEY_BYTES];
 } pea__noise_config;
 
-/* Asks psk_fn() for the psks of a connection, and has opts->psk and more_psks point to them. PEA_OK | < 0, and `why` has
- * a sentence */
+/* Asks psk_fn() for the psks of a connection, and has opts->psk and more_psks point to them.
+ * PEA_OK | < 0, and `why` has a sentence */
 PEA_MUST_CHECK pea_err pea__noise_ask_psks(const pea__noise_config *config, const pea_stage_env *env,
                                            pea_noise_psks *psks, pea_noise_opts *opts, pea_error *why);
 

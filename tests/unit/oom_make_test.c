@@ -148,8 +148,8 @@ static pea_err noise_chain(pea_error *why)
     if (err != PEA_OK)
         return err;
     err = pea_chain_noise(chain,
-                          PEA_NOISE(.protocol = "Noise_XXpsk3_25519_ChaChaPoly_SHA256", .identity = key, .psk = psk,
-                                    .prologue = {psk, sizeof psk}),
+                          PEA_NOISE(.protocol = "Noise_XXpsk0+psk3_25519_ChaChaPoly_SHA256", .identity = key,
+                                    .psk = psk, .more_psks = psk, .n_more_psks = 1, .prologue = {psk, sizeof psk}),
                           why);
     pea_chain_unref(chain);
     return err;

@@ -182,14 +182,16 @@ static void node_stats_survive_a_disconnect(void **state)
 static void ends_by_origin(void **state)
 {
     net *n = *state;
-    net_node(&n->a, PEA_NODE(.handshake_timeout_ms = 20));
-    net_node(&n->b, PEA_NODE(.handshake_timeout_ms = 20, .linger_ms = 20));
+    net_node(&n->a, PEA_NODE(.name = "a"));
+    net_node(&n->b, PEA_NODE(.linger_ms = 20));
     net_listen(&n->b);
     net_meet(n);
     pea_conn_abort(n->a.conn);
     net_wait(n, n->a.disconnects == 1 && n->b.disconnects == 1);
+    net_hurry(&n->b, 20);
     int silent = net_raw_connect(&n->b); /* says nothing */
     net_wait(n, n->b.failures == 1);
+    net_hurry(&n->b, 20000);
     int rude = net_raw_connect(&n->b); /* is no peapod */
     net_raw_send(rude, "GET / HTTP/1.1\r\n\r\n", 18);
     net_wait(n, n->b.failures == 2);

@@ -32,8 +32,8 @@ func (r *records) send(message []byte) error { return r.channel.write(message) }
 func (r *records) flush() error              { return nil }
 func (r *records) receive() ([]byte, error)  { return r.channel.read() }
 
-// stream: messages in a byte stream, each after a length of 4 bytes. The stream is cut into records of uneven sizes, the
-// empty one among them, so that headers and payloads of messages fall apart in every way.
+// stream: messages in a byte stream, each after a length of 4 bytes. The stream is cut into records of uneven sizes,
+// the empty one among them, so that headers and payloads of messages fall apart in every way.
 type stream struct {
 	channel        *channel
 	unsent, unread []byte

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """One side of a Noise connection over TCP, for peapod's interoperability tests: the same dialogue as peer.c, with
-cryptography that peapod did not write. What is said is in ../README.md. Not a library, and not an example of anything."""
+cryptography that peapod did not write. What is said is in ../README.md. Not a library, and not an example of
+anything."""
 
 import argparse
 import itertools

@@ -467,6 +467,7 @@ typedef struct play {
     pea_noise *noise[2];
     pea_transform t[2];
     bool split;
+    pea_buf first; /* the payload of message 1 */
 } play;
 
 static void play_open(play *p, const cJSON *scenario)
@@ -493,16 +494,26 @@ static void play_open(play *p, const cJSON *scenario)
         pea_identity_unref(id);
     }
     free(prologue);
+    if (cJSON_GetObjectItemCaseSensitive(scenario, "gate_window_ms")->valuedouble > 0) {
+        const cJSON *side = cJSON_GetObjectItemCaseSensitive(scenario, who[PEA_INITIATOR]);
+        uint64_t time = (uint64_t)cJSON_GetObjectItemCaseSensitive(side, "clock_ms")->valuedouble;
+        uint8_t tlv[12] = {0, 1, 0, 8};
+        for (unsigned i = 0; i < 8; i++)
+            tlv[4 + i] = (uint8_t)(time >> 8 * (7 - i));
+        check_ok(pea_buf_append(&p->first, tlv, sizeof tlv));
+    }
 }
 
 static void play_message(play *p, int from, pea_span wire)
 {
     pea_buf message = {0}, payload = {0};
-    check_ok(pea_noise_write(p->noise[from], (pea_span){NULL, 0}, &message));
+    const pea_span said = {p->first.data, p->first.len};
+    check_ok(pea_noise_write(p->noise[from], said, &message));
     assert_int_equal((size_t)wire.data[0] << 8 | wire.data[1], wire.len - 2);
     check_bytes(message.data, message.len, wire.data + 2, wire.len - 2);
     check_ok(pea_noise_read(p->noise[!from], (pea_span){message.data, message.len}, &payload));
-    assert_int_equal(payload.len, 0);
+    check_bytes(payload.data, payload.len, said.data, said.len);
+    pea_buf_free(&p->first);
     pea_buf_free(&message);
     pea_buf_free(&payload);
 }
@@ -546,12 +557,20 @@ static void play_end(play *p, const cJSON *scenario)
     cJSON_ArrayForEach(exported, cJSON_GetObjectItemCaseSensitive(scenario, "exported"))
     {
         uint8_t got[256];
-        size_t label_len, len = (size_t)cJSON_GetObjectItemCaseSensitive(exported, "length")->valueint;
-        uint8_t *label = bytes_of(exported, "label", &label_len);
+        size_t label_len, context_len, len = (size_t)cJSON_GetObjectItemCaseSensitive(exported, "length")->valueint;
+        uint8_t *label = bytes_of(exported, "label", &label_len),
+                *context = bytes_of(exported, "context", &context_len);
+        pea_buf info = {0};
         want = bytes_of(exported, "secret", &want_len);
-        check_ok(p->t[0].ops->query(p->t[0].self, PEA_QUERY_EXPORT, (pea_span){label, label_len}, got, &len));
+        check_ok(pea_buf_append(&info, label, label_len));
+        if (context_len > 0)
+            check_ok(pea_buf_append(&info, "", 1));
+        check_ok(pea_buf_append(&info, context, context_len));
+        check_ok(p->t[0].ops->query(p->t[0].self, PEA_QUERY_EXPORT, (pea_span){info.data, info.len}, got, &len));
         check_bytes(got, len, want, want_len);
+        pea_buf_free(&info);
         free(label);
+        free(context);
         free(want);
     }
     for (int i = 0; i < 2; i++) {

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* `peapod id`: what others know a key by, whatever kind of file it is in. It never prints a secret. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool_priv.h"
+
+#define CERTIFICATE_MAX 131072u /* bytes: what the library reads */
+
+static int only_id;
+
+static const struct poptOption options[] = {
+    {"quiet", 'q', POPT_ARG_NONE, &only_id, 0, "print the id alone, a line for each", NULL},
+    POPT_TABLEEND,
+};
+
+static const tool_usage usage = {
+    .arguments = "FILE|ID...",
+    .examples = "  peapod id alice.key           the id to give to peers, and a fingerprint to read out\n"
+                "  peapod id -q alice.key        for scripts: the id alone\n"
+                "  peapod id server.crt          of a certificate, for `--tls --expect`\n"
+                "  peapod id noise:gLLq...=      the fingerprint of an id that somebody gave to you\n",
+    .options = options,
+    .least = 1,
+    .most = -1,
+};
+
+/* A certificate is public: it is read whatever its mode. What else was in the buffer is wiped. */
+static pea_err from_certificate(pea_peer *peer, const char *file)
+{
+    static uint8_t text[CERTIFICATE_MAX];
+    FILE *from = fopen(file, "re");
+    if (from == NULL)
+        return PEA_E_SYS;
+    (void)setvbuf(from, NULL, _IONBF, 0);
+    size_t len = fread(text, 1, sizeof text, from);
+    bool whole = len < sizeof text && !ferror(from);
+    (void)fclose(from);
+    pea_err err = whole ? pea_peer_from_certificate(peer, (pea_span){text, len}, NULL) : PEA_E_FORMAT;
+    explicit_bzero(text, sizeof text);
+    return err;
+}
+
+/* TOOL_OK | another status, and the error is printed */
+static int identify(pea_peer *peer, const char *what)
+{
+    pea_error why = {.code = PEA_OK};
+    pea_identity *identity = NULL;
+    if (pea_peer_parse(peer, what, NULL) == PEA_OK)
+        return TOOL_OK;
+    if (pea_identity_load(&identity, what, &why) == PEA_OK) {
+        pea_identity_peer(identity, peer);
+        pea_identity_unref(identity);
+        return TOOL_OK;
+    }
+    if (from_certificate(peer, what) == PEA_OK)
+        return TOOL_OK;
+    if (why.code == PEA_E_UNSUPPORTED)
+        return tool_fail(TOOL_FAILED, "%s: a private key that is none of Noise: of TLS, name the certificate", what);
+    return tool_fail_why(what, &why);
+}
+
+int tool_id(int argc, char **argv)
+{
+    const char *const *args;
+    int status;
+    if (!tool_options(&usage, argc, argv, &args, &status))
+        return status;
+    for (const char *const *what = args; *what != NULL; what++) {
+        char id[PEA_PEER_TEXT_BYTES];
+        pea_peer peer;
+        int one = identify(&peer, *what);
+        if (one != TOOL_OK) {
+            status = one; /* the others are told all the same */
+        } else if (only_id) {
+            printf("%s\n", pea_peer_format(&peer, id));
+        } else {
+            if (args[1] != NULL)
+                printf("%s%s:\n", what == args ? "" : "\n", *what);
+            tool_show_peer(&peer);
+        }
+    }
+    tool_options_done(options);
+    return status;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Who we are, whom we let in and by which protocol: the options that every command on the network shares, and what
+ * they become. */
+#include "tool_priv.h"
+
+#include <string.h>
+
+tool_security_texts tool_security_said;
+
+const struct poptOption tool_security_options[] = {
+    {"key", 'k', POPT_ARG_ARGV, &tool_security_said.key, 0, "our private key (see `peapod keygen`)", "FILE"},
+    {"trust", 't', POPT_ARG_ARGV, &tool_security_said.trust, TOOL_MANY,
+     "rules that say whom to let in (see `peapod trust`); may be given more than once", "FILE"},
+    {"expect", 'e', POPT_ARG_ARGV, &tool_security_said.expect, TOOL_MANY,
+     "let this peer in, and without --trust nobody else; may be given more than once", "ID"},
+    {"noise", '\0', POPT_ARG_NONE, &tool_security_said.noise, 0, "speak Noise (the default)", NULL},
+    {"tls", '\0', POPT_ARG_NONE, &tool_security_said.tls, 0, "speak TLS: with --cert", NULL},
+    {"cert", 'c', POPT_ARG_ARGV, &tool_security_said.cert, 0, "our certificate for --tls, of which --key is the key",
+     "FILE"},
+    {"network-name", 'n', POPT_ARG_ARGV, &tool_security_said.network_name, 0,
+     "the network: peers of another one are dropped; no secret", "NAME"},
+    POPT_TABLEEND,
+};
+
+static int open_identity(tool_security *s)
+{
+    const char *key = tool_text(tool_security_said.key), *cert = tool_text(tool_security_said.cert);
+    pea_error why = {.code = PEA_OK};
+    if (tool_security_said.tls && tool_security_said.noise)
+        return tool_fail(TOOL_USAGE, "--tls and --noise exclude each other");
+    if (key == NULL)
+        return tool_fail(TOOL_USAGE, "who are we? Say --key FILE; `peapod keygen FILE` makes one");
+    if (tool_security_said.tls && cert == NULL)
+        return tool_fail(TOOL_USAGE, "TLS shows a certificate: say --cert FILE");
+    if (!tool_security_said.tls && cert != NULL)
+        return tool_fail(TOOL_USAGE, "--cert goes with --tls");
+    pea_err err = cert != NULL ? pea_identity_load_certificate(&s->identity, cert, key, NULL, NULL, &why)
+                               : pea_identity_load(&s->identity, key, &why);
+    if (err != PEA_OK)
+        return tool_fail_why(cert == NULL ? key : NULL, &why);
+    pea_identity_peer(s->identity, &s->me);
+    return TOOL_OK;
+}
+
+static int open_expect(tool_security *s)
+{
+    pea_error why = {.code = PEA_OK};
+    for (tool_texts id = tool_security_said.expect; id != NULL && *id != NULL; id++) {
+        pea_peer peer;
+        if (pea_peer_parse(&peer, *id, &why) != PEA_OK || pea_trust_allow(s->trust, &peer, NULL, NULL, &why) != PEA_OK)
+            return tool_fail(TOOL_USAGE, "--expect %s: %s", *id, why.text);
+        if (peer.kind == PEA_PEER_NOISE && tool_security_said.tls)
+            return tool_fail(TOOL_USAGE, "--expect %s: over TLS a peer is known by spki:sha256:...", *id);
+        if (peer.kind != PEA_PEER_NOISE && !tool_security_said.tls)
+            return tool_fail(TOOL_USAGE, "--expect %s: over Noise a peer is known by noise:..., or is --tls meant?",
+                             *id);
+        s->expect = id == tool_security_said.expect ? peer : (pea_peer){.kind = PEA_PEER_NONE};
+    }
+    return TOOL_OK;
+}
+
+static int open_trust(tool_security *s)
+{
+    pea_error why = {.code = PEA_OK};
+    if (tool_security_said.trust == NULL && tool_security_said.expect == NULL)
+        return tool_fail(TOOL_USAGE, "whom shall we let in? Say --expect ID, or --trust FILE for several");
+    if (pea_trust_new(&s->trust) != PEA_OK)
+        return tool_fail(TOOL_FAILED, "memory is exhausted");
+    pea_trust_log(s->trust, pea_log_stderr, NULL);
+    for (tool_texts file = tool_security_said.trust; file != NULL && *file != NULL; file++)
+        if (pea_trust_load(s->trust, *file, &why) != PEA_OK)
+            return tool_fail_why(*file, &why);
+    return open_expect(s);
+}
+
+static int open_chain(tool_security *s, pea_mode mode)
+{
+    const char *name = tool_text(tool_security_said.network_name);
+    uint8_t network[PEA_NETWORK_BYTES];
+    pea_error why = {.code = PEA_OK};
+    if (name != NULL && mode != PEA_NATIVE)
+        return tool_fail(TOOL_USAGE, "--network-name is for peapod nodes: a foreign peer knows nothing of it");
+    if (name != NULL && pea_network_id(network, name, strlen(name)) != PEA_OK)
+        return tool_fail(TOOL_USAGE, "--network-name is empty: leave it out, or name a network");
+    pea_chain_opts *opts = PEA_CHAIN(.mode = mode, .network = name != NULL ? network : NULL);
+    pea_err err = pea_chain_new(&s->chain, opts, &why);
+    if (err == PEA_OK && tool_security_said.tls)
+        err = pea_chain_tls(s->chain, PEA_TLS(.identity = s->identity, .trust = s->trust), &why);
+    else if (err == PEA_OK)
+        err = pea_chain_noise(s->chain, PEA_NOISE(.identity = s->identity, .record_preserving = mode == PEA_RECORDS),
+                              &why);
+    return err == PEA_OK ? TOOL_OK : tool_fail_why(NULL, &why);
+}
+
+int tool_security_open(tool_security *security, pea_mode mode)
+{
+    tool_security s = {.identity = NULL};
+    int status = open_identity(&s);
+    if (status == TOOL_OK)
+        status = open_trust(&s);
+    if (status == TOOL_OK)
+        status = open_chain(&s, mode);
+    if (status == TOOL_OK)
+        *security = s;
+    else
+        tool_security_close(&s);
+    return status;
+}
+
+void tool_security_close(tool_security *security)
+{
+    pea_chain_unref(security->chain);
+    pea_trust_unref(security->trust);
+    pea_identity_unref(security->identity);
+    *security = (tool_security){.identity = NULL};
+}

@@ -9,6 +9,7 @@
 static const tool_command commands[] = {
     {"keygen", "make a key, and print the id that others know it by", tool_keygen},
     {"id", "print the id and fingerprint of a key, certificate or id", tool_id},
+    /* What carries bytes: */
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

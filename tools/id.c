@@ -42,8 +42,7 @@ static pea_err from_certificate(pea_peer *peer, const char *file)
     return err;
 }
 
-/* TOOL_OK | another status, and the error is printed */
-static int identify(pea_peer *peer, const char *what)
+int tool_identify(pea_peer *peer, const char *what)
 {
     pea_error why = {.code = PEA_OK};
     pea_identity *identity = NULL;
@@ -70,7 +69,7 @@ int tool_id(int argc, char **argv)
     for (const char *const *what = args; *what != NULL; what++) {
         char id[PEA_PEER_TEXT_BYTES];
         pea_peer peer;
-        int one = identify(&peer, *what);
+        int one = tool_identify(&peer, *what);
         if (one != TOOL_OK) {
             status = one; /* the others are told all the same */
         } else if (only_id) {

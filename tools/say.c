@@ -8,11 +8,11 @@
 
 #define LINE_MAX_BYTES 2048u /* two paths, and the longest sentence of the library's */
 
-static const char *running = "peapod";
+static char running[64];
 
 void tool_name(const char *name)
 {
-    running = name;
+    (void)snprintf(running, sizeof running, "%s", name);
 }
 
 int tool_fail(int status, const char *format, ...)
@@ -39,10 +39,10 @@ int tool_fail_why(const char *about, const pea_error *why)
 {
     const char *text = why->text[0] != '\0' ? why->text : pea_err_text(why->code);
     int status = tool_status(why->code);
-    if (about != NULL && strstr(text, about) == NULL) /* many sentences name their file themselves */
-        return why->line > 0 ? tool_fail(status, "%s:%u: %s", about, why->line, text)
-                             : tool_fail(status, "%s: %s", about, text);
-    return why->line > 0 ? tool_fail(status, "line %u: %s", why->line, text) : tool_fail(status, "%s", text);
+    bool named = about == NULL || strstr(text, about) != NULL; /* many sentences name their file, with its line */
+    if (!named && why->line > 0)
+        return tool_fail(status, "%s:%u: %s", about, why->line, text);
+    return named ? tool_fail(status, "%s", text) : tool_fail(status, "%s: %s", about, text);
 }
 
 int tool_fail_reason(const char *about, const pea_reason *reason)

@@ -13,6 +13,10 @@ const struct poptOption tool_security_options[] = {
      "rules that say whom to let in (see `peapod trust`); may be given more than once", "FILE"},
     {"expect", 'e', POPT_ARG_ARGV, &tool_security_said.expect, TOOL_MANY,
      "let this peer in, and without --trust nobody else; may be given more than once", "ID"},
+    {"known", '\0', POPT_ARG_ARGV, &tool_security_said.known, 0,
+     "of peers that we dial and nothing else names: let in whom we meet first, remember the key here, and accept no "
+     "other from then on",
+     "FILE"},
     {"noise", '\0', POPT_ARG_NONE, &tool_security_said.noise, 0, "speak Noise (the default)", NULL},
     {"tls", '\0', POPT_ARG_NONE, &tool_security_said.tls, 0, "speak TLS: with --cert", NULL},
     {"cert", 'c', POPT_ARG_ARGV, &tool_security_said.cert, 0, "our certificate for --tls, of which --key is the key",
@@ -62,7 +66,8 @@ static int open_expect(tool_security *s)
 static int open_trust(tool_security *s)
 {
     pea_error why = {.code = PEA_OK};
-    if (tool_security_said.trust == NULL && tool_security_said.expect == NULL)
+    const char *known = tool_text(tool_security_said.known);
+    if (tool_security_said.trust == NULL && tool_security_said.expect == NULL && known == NULL)
         return tool_fail(TOOL_USAGE, "whom shall we let in? Say --expect ID, or --trust FILE for several");
     if (pea_trust_new(&s->trust) != PEA_OK)
         return tool_fail(TOOL_FAILED, "memory is exhausted");
@@ -70,6 +75,8 @@ static int open_trust(tool_security *s)
     for (tool_texts file = tool_security_said.trust; file != NULL && *file != NULL; file++)
         if (pea_trust_load(s->trust, *file, &why) != PEA_OK)
             return tool_fail_why(*file, &why);
+    if (known != NULL && pea_trust_first_use(s->trust, known, &why) != PEA_OK)
+        return tool_fail_why(known, &why);
     return open_expect(s);
 }
 

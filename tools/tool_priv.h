@@ -26,6 +26,10 @@ typedef struct tool_command {
     int (*run)(int argc, char **argv); /* argv[0]: the command's name as it shall be shown. Returns a tool_exit */
 } tool_command;
 
+/* Finds and runs the command that argv[1] names, for commands that have commands of their own; a NULL name ends the
+ * table. --help, and whatever is none of them, lists them. */
+int tool_dispatch(const tool_command *commands, int argc, char **argv);
+
 int tool_keygen(int argc, char **argv);
 int tool_id(int argc, char **argv);
 int tool_trust(int argc, char **argv);
@@ -78,6 +82,10 @@ int tool_fail_reason(const char *about, const pea_reason *reason);
 /* The status of an error: TOOL_OK for PEA_OK and statuses, TOOL_REJECTED, TOOL_REFUSED, else TOOL_FAILED. */
 int tool_status(pea_err err);
 
+/* Who `what` stands for: an id as text, a file with a key, or one with a certificate. In id.c.
+ * TOOL_OK | another status, and the error is printed */
+int tool_identify(pea_peer *peer, const char *what);
+
 /* "id ..." and "fingerprint ..." to stdout. */
 void tool_show_peer(const pea_peer *peer);
 
@@ -85,13 +93,13 @@ void tool_show_peer(const pea_peer *peer);
 
 /* What the options of tool_security_options hold; one of them is static for the command that runs. */
 typedef struct tool_security_texts {
-    tool_texts key, cert, trust, expect, network_name;
+    tool_texts key, cert, trust, expect, known, network_name;
     int tls, noise;
 } tool_security_texts;
 
 extern tool_security_texts tool_security_said;
 
-/* --key, --cert, --trust, --expect, --network-name, --tls, --noise. Include it by TOOL_SECURITY_OPTIONS. */
+/* --key, --cert, --trust, --expect, --known, --network-name, --tls, --noise. Include it by TOOL_SECURITY_OPTIONS. */
 extern const struct poptOption tool_security_options[];
 #define TOOL_SECURITY_OPTIONS                                                                                \
     {                                                                                                        \
@@ -107,8 +115,8 @@ typedef struct tool_security {
     pea_chain *chain; /* of Noise or TLS, ready for a node */
 } tool_security;
 
-/* Loads what was said: the key, the rules, the chain. Whoever dials or listens needs a key, and --trust or --expect:
- * else nobody would be let in, and that is said here. `mode`: of the chain.
+/* Loads what was said: the key, the rules, the chain. Whoever dials or listens needs a key, and --trust, --expect or
+ * --known: else nobody would be let in, and that is said here. `mode`: of the chain.
  * TOOL_OK | another status, and the error is printed; nothing is to be freed then. */
 int tool_security_open(tool_security *security, pea_mode mode);
 

@@ -43,13 +43,12 @@ static const struct {
     {"an RSA", 11, {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01}},
 };
 
-static bool is_space(char c)
+bool pea__text_is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Fills in `why` with the line of `at`, and returns the code. */
-static pea_err text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence)
+pea_err pea__text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence)
 {
     uint32_t line = 1;
     for (const char *p = text; p < at; p++)
@@ -70,8 +69,7 @@ static const char *find(const char *from, const char *end, const char *what)
     return NULL;
 }
 
-/* Whether one of them is zero, without a branch on any. */
-static bool has_zero(const char *text, size_t len)
+bool pea__text_has_zero(const char *text, size_t len)
 {
     uint8_t seen = 0;
     for (size_t i = 0; i < len; i++)
@@ -120,7 +118,7 @@ static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
     int bad = sodium_base642bin(der, sizeof der, body, (size_t)(end - body), "\r\n", &len, &stop,
                                 sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end)
-        err = text_error(why, PEA_E_FORMAT, text, stop, "the base64 between the BEGIN and END lines is broken");
+        err = pea__text_error(why, PEA_E_FORMAT, text, stop, "the base64 between the BEGIN and END lines is broken");
     else if (len != DER_BYTES || sodium_memcmp(der, der_prefix, sizeof der_prefix) != 0)
         err = der_error(why, der, len);
     else
@@ -132,12 +130,15 @@ static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
 static pea_err label_error(pea_error *why, const char *text, const char *at, const char *label, size_t len)
 {
     if (len == 21 && memcmp(label, "ENCRYPTED PRIVATE KEY", 21) == 0)
-        return text_error(why, PEA_E_UNSUPPORTED, text, at,
-                          "this key is encrypted: write it in the clear with openssl pkey -in FILE -out NEW");
+        return pea__text_error(why, PEA_E_UNSUPPORTED, text, at,
+                               "this key is encrypted: write it in the clear with openssl pkey -in FILE -out NEW");
     if (len == 10 && memcmp(label, "PUBLIC KEY", 10) == 0)
-        return text_error(why, PEA_E_FORMAT, text, at, "this is a public key, and the private one is needed");
-    return text_error(why, PEA_E_UNSUPPORTED, text, at,
-                      "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
+        return pea__text_error(why, PEA_E_FORMAT, text, at, "this is a public key, and the private one is needed");
+    if (len == 18 && memcmp(label, "PEAPOD NETWORK KEY", 18) == 0)
+        return pea__text_error(why, PEA_E_FORMAT, text, at,
+                               "this is a network's key, and one's own private key is needed");
+    return pea__text_error(why, PEA_E_UNSUPPORTED, text, at,
+                           "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
 }
 
 /* `at` is where BEGIN stands, `end` where the last line ends. */
@@ -147,23 +148,23 @@ static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
     const char *label = at + strlen(BEGIN);
     const char *label_end = find(label, end, DASHES);
     if (label_end == NULL)
-        return text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line is cut short");
+        return pea__text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line is cut short");
     size_t label_len = (size_t)(label_end - label);
     if (label_len != 11 || memcmp(label, "PRIVATE KEY", 11) != 0)
         return label_error(why, text, at, label, label_len);
     const char *body = label_end + strlen(DASHES);
     if (body == end || (*body != '\n' && *body != '\r'))
-        return text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line goes on behind its dashes");
+        return pea__text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line goes on behind its dashes");
     const char *body_end = end - strlen(END);
     if ((size_t)(end - body) <= strlen(END) || memcmp(body_end, END, strlen(END)) != 0 || body_end[-1] != '\n')
-        return text_error(why, PEA_E_FORMAT, text, end, "the END line is missing, or something follows it");
+        return pea__text_error(why, PEA_E_FORMAT, text, end, "the END line is missing, or something follows it");
     return read_der(secret, text, body, body_end, why);
 }
 
 static pea_err neither_error(pea_error *why, const char *text, const char *at)
 {
-    return text_error(why, PEA_E_FORMAT, text, at,
-                      "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
+    return pea__text_error(why, PEA_E_FORMAT, text, at,
+                           "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
 }
 
 /* Exactly the letters in [at, end). */
@@ -189,15 +190,15 @@ pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_
     const char *at = text, *end = text + len;
     if (len > PEA__KEY_TEXT_MAX)
         return pea__error(why, PEA_E_FORMAT, "this is no key: it is longer than 4,096 bytes");
-    if (has_zero(text, len)) /* libsodium's base64 would skip them */
+    if (pea__text_has_zero(text, len)) /* libsodium's base64 would skip them */
         return pea__error(why, PEA_E_FORMAT, "this is no key: there are zero bytes in it");
-    while (end > at && is_space(end[-1])) /* stops at a dash or at padding: neither is the key's */
+    while (end > at && pea__text_is_space(end[-1])) /* stops at a dash or at padding: neither is the key's */
         end--;
     if (at == end)
         return pea__error(why, PEA_E_FORMAT, "there is no key in it: it is empty");
     /* A line of base64 is known by its end: its first letter must not be looked at. */
     const char *line = (size_t)(end - at) >= LINE_LETTERS && end[-1] == '=' ? end - LINE_LETTERS : end;
-    while (at < line && is_space(*at))
+    while (at < line && pea__text_is_space(*at))
         at++;
     if (at == line && line < end)
         return read_base64(secret, text, at, end, why);
@@ -379,24 +380,30 @@ static pea_err write_file(const char *path, const char *temporary, const char *t
     return err;
 }
 
-pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
+pea_err pea__file_save(const char *path, const char *text, size_t len, pea_error *why)
 {
-    char pem[PEA__PEM_BYTES];
-    if (pea__identity_is_certificate(identity))
-        return pea__error(why, PEA_E_UNSUPPORTED, "this identity is a certificate: keep the files that it came from");
     size_t room = strlen(path) + 16;
     char *temporary = pea__alloc(room);
     if (temporary == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     (void)snprintf(temporary, room, "%s.%08x.new", path, (unsigned)randombytes_random());
-    size_t len = pea__keyfile_write(pem, pea__identity_secret(identity));
-    pea_err err = write_file(path, temporary, pem, len, why);
+    pea_err err = write_file(path, temporary, text, len, why);
     if (err == PEA_OK) {
         err = sync_folder(path, why);
         if (err != PEA_OK)
             (void)unlink(path);
     }
-    sodium_memzero(pem, sizeof pem);
     pea__free(temporary);
+    return err;
+}
+
+pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
+{
+    char pem[PEA__PEM_BYTES];
+    if (pea__identity_is_certificate(identity))
+        return pea__error(why, PEA_E_UNSUPPORTED, "this identity is a certificate: keep the files that it came from");
+    size_t len = pea__keyfile_write(pem, pea__identity_secret(identity));
+    pea_err err = pea__file_save(path, pem, len, why);
+    sodium_memzero(pem, sizeof pem);
     return err;
 }

@@ -99,6 +99,21 @@ PEA_MUST_CHECK pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const ch
 /* Writes PKCS#8 PEM, terminated, and returns its length. The caller wipes it. */
 size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES]);
 
+/* Fills in `why` with the line of `at` in `text`, and returns the code. */
+pea_err pea__text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence);
+
+/* A blank, a tab, or the end of a line. */
+bool pea__text_is_space(char c);
+
+/* Whether one of them is zero, without a branch on any. */
+bool pea__text_has_zero(const char *text, size_t len);
+
+/* Room for what pea__network_key_write() writes. In network_key.c, as it. */
+#define PEA__NETWORK_KEY_TEXT_BYTES 128u
+
+/* Writes the text of a network key, terminated, and returns its length. The caller wipes it. */
+size_t pea__network_key_write(char text[PEA__NETWORK_KEY_TEXT_BYTES], const uint8_t key[PEA_KEY_BYTES]);
+
 /* ---- Key files: the files ---- */
 
 /* Reads a regular file into guarded memory that sodium_free() wipes and frees; one that holds a secret only if its
@@ -106,6 +121,10 @@ size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY
  * PEA_OK | PEA_E_SYS | PEA_E_PERMISSION | PEA_E_NOMEM */
 PEA_MUST_CHECK pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, bool secret,
                                        pea_error *why);
+
+/* Writes a new file of mode 0600: all of it or nothing, synced, never over another.
+ * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__file_save(const char *path, const char *text, size_t len, pea_error *why);
 
 /* Puts the path before a sentence about a file's content. */
 void pea__name_file(pea_error *why, const char *path);

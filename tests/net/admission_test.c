@@ -330,7 +330,8 @@ static void who_finds_no_place(void **state)
             if (come(n, &addr, &hostile[got_in], &why) == PEA_OK)
                 got_in++;
             else
-                for_want_of_places += strstr(why.text, "max_per_ip = 1 is reached: the table of ranges is full") != NULL;
+                for_want_of_places +=
+                    strstr(why.text, "max_per_ip = 1 is reached: the table of ranges is full") != NULL;
         }
         assert_true(got_in <= HOSTILE);
         assert_true(for_want_of_places > HOSTILE * 20 / 2); /* which sets are full is the hash's to say */

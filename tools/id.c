@@ -42,6 +42,14 @@ static pea_err from_certificate(pea_peer *peer, const char *file)
     return err;
 }
 
+/* Says what is wrong with a file that is none of those that are known. */
+static int neither(const char *what, const pea_error *why)
+{
+    if (why->code == PEA_E_UNSUPPORTED)
+        return tool_fail(TOOL_FAILED, "%s: a private key that is none of Noise: of TLS, name the certificate", what);
+    return tool_fail_why(what, why);
+}
+
 int tool_identify(pea_peer *peer, const char *what)
 {
     pea_error why = {.code = PEA_OK};
@@ -53,11 +61,35 @@ int tool_identify(pea_peer *peer, const char *what)
         pea_identity_unref(identity);
         return TOOL_OK;
     }
-    if (from_certificate(peer, what) == PEA_OK)
+    return from_certificate(peer, what) == PEA_OK ? TOOL_OK : neither(what, &why);
+}
+
+/* False: it is none, or cannot be read; nothing was said. A line of base64 alone could be either: it is taken for the
+ * private key that it more often is. */
+static bool show_network_key(const char *file)
+{
+    uint8_t key[PEA_KEY_BYTES];
+    pea_identity *identity = NULL;
+    bool is = pea_identity_load(&identity, file, NULL) != PEA_OK && pea_network_key_load(key, file, NULL) == PEA_OK;
+    if (is)
+        tool_show_network_key(key);
+    pea_identity_unref(identity);
+    explicit_bzero(key, sizeof key);
+    return is;
+}
+
+static int show(const char *what)
+{
+    char id[PEA_PEER_TEXT_BYTES];
+    pea_peer peer;
+    if (show_network_key(what))
         return TOOL_OK;
-    if (why.code == PEA_E_UNSUPPORTED)
-        return tool_fail(TOOL_FAILED, "%s: a private key that is none of Noise: of TLS, name the certificate", what);
-    return tool_fail_why(what, &why);
+    int status = tool_identify(&peer, what);
+    if (status == TOOL_OK && only_id)
+        printf("%s\n", pea_peer_format(&peer, id));
+    else if (status == TOOL_OK)
+        tool_show_peer(&peer);
+    return status;
 }
 
 int tool_id(int argc, char **argv)
@@ -67,18 +99,11 @@ int tool_id(int argc, char **argv)
     if (!tool_options(&usage, argc, argv, &args, &status))
         return status;
     for (const char *const *what = args; *what != NULL; what++) {
-        char id[PEA_PEER_TEXT_BYTES];
-        pea_peer peer;
-        int one = tool_identify(&peer, *what);
-        if (one != TOOL_OK) {
+        if (!only_id && args[1] != NULL)
+            printf("%s%s:\n", what == args ? "" : "\n", *what);
+        int one = show(*what);
+        if (one != TOOL_OK)
             status = one; /* the others are told all the same */
-        } else if (only_id) {
-            printf("%s\n", pea_peer_format(&peer, id));
-        } else {
-            if (args[1] != NULL)
-                printf("%s%s:\n", what == args ? "" : "\n", *what);
-            tool_show_peer(&peer);
-        }
     }
     tool_options_done(options);
     return status;

@@ -8,7 +8,7 @@
 
 static const tool_command commands[] = {
     {"keygen", "make a key, and print the id that others know it by", tool_keygen},
-    {"id", "print the id and fingerprint of a key, certificate or id", tool_id},
+    {"id", "print the id and fingerprint of a key, certificate or network key", tool_id},
     {"trust", "look at rules: lint FILE, check FILE PEER", tool_trust},
     /* What carries bytes: */
     {NULL, NULL, NULL},

@@ -59,3 +59,11 @@ void tool_show_peer(const pea_peer *peer)
     printf("id %s\n", pea_peer_format(peer, id));
     printf("fingerprint %s\n", pea_peer_fingerprint(peer, fingerprint));
 }
+
+void tool_show_network_key(const uint8_t key[PEA_KEY_BYTES])
+{
+    char fingerprint[PEA_FINGERPRINT_BYTES];
+    pea_peer hash = {.kind = PEA_PEER_OTHER};
+    if (pea_network_id(hash.id, key, PEA_KEY_BYTES) == PEA_OK) /* a hash of 32 random bytes: nobody can go back */
+        printf("network-key %s\n", pea_peer_fingerprint(&hash, fingerprint));
+}

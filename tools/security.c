@@ -23,8 +23,13 @@ const struct poptOption tool_security_options[] = {
      "FILE"},
     {"network-name", 'n', POPT_ARG_ARGV, &tool_security_said.network_name, 0,
      "the network: peers of another one are dropped; no secret", "NAME"},
+    {"network-key", 'N', POPT_ARG_ARGV, &tool_security_said.network_key, 0,
+     "the secret key of the network (see `peapod keygen --network`): who has it not is dropped at the first message",
+     "FILE"},
     POPT_TABLEEND,
 };
+
+#define NETWORK_PROTOCOL "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b"
 
 static int open_identity(tool_security *s)
 {
@@ -80,6 +85,26 @@ static int open_trust(tool_security *s)
     return open_expect(s);
 }
 
+/* Noise, behind the network's key if there is one. */
+static pea_err add_noise(tool_security *s, pea_mode mode, pea_error *why)
+{
+    const char *file = tool_text(tool_security_said.network_key);
+    uint8_t key[PEA_KEY_BYTES];
+    pea_noise_opts opts = PEA_NOISE_INIT;
+    opts.identity = s->identity;
+    opts.record_preserving = mode == PEA_RECORDS;
+    pea_err err = PEA_OK;
+    if (file != NULL) {
+        opts.protocol = NETWORK_PROTOCOL;
+        opts.psk = key;
+        err = pea_network_key_load(key, file, why);
+    }
+    if (err == PEA_OK)
+        err = pea_chain_noise(s->chain, &opts, why);
+    explicit_bzero(key, sizeof key);
+    return err;
+}
+
 static int open_chain(tool_security *s, pea_mode mode)
 {
     const char *name = tool_text(tool_security_said.network_name);
@@ -87,6 +112,8 @@ static int open_chain(tool_security *s, pea_mode mode)
     pea_error why = {.code = PEA_OK};
     if (name != NULL && mode != PEA_NATIVE)
         return tool_fail(TOOL_USAGE, "--network-name is for peapod nodes: a foreign peer knows nothing of it");
+    if (tool_security_said.network_key != NULL && tool_security_said.tls)
+        return tool_fail(TOOL_USAGE, "--network-key is for Noise: TLS knows nothing of it");
     if (name != NULL && pea_network_id(network, name, strlen(name)) != PEA_OK)
         return tool_fail(TOOL_USAGE, "--network-name is empty: leave it out, or name a network");
     pea_chain_opts *opts = PEA_CHAIN(.mode = mode, .network = name != NULL ? network : NULL);
@@ -94,8 +121,7 @@ static int open_chain(tool_security *s, pea_mode mode)
     if (err == PEA_OK && tool_security_said.tls)
         err = pea_chain_tls(s->chain, PEA_TLS(.identity = s->identity, .trust = s->trust), &why);
     else if (err == PEA_OK)
-        err = pea_chain_noise(s->chain, PEA_NOISE(.identity = s->identity, .record_preserving = mode == PEA_RECORDS),
-                              &why);
+        err = add_noise(s, mode, &why);
     return err == PEA_OK ? TOOL_OK : tool_fail_why(NULL, &why);
 }
 

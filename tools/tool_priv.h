@@ -89,17 +89,20 @@ int tool_identify(pea_peer *peer, const char *what);
 /* "id ..." and "fingerprint ..." to stdout. */
 void tool_show_peer(const pea_peer *peer);
 
+/* "network-key ...": a fingerprint by which persons can see that they have the same one. It gives nothing of it away. */
+void tool_show_network_key(const uint8_t key[PEA_KEY_BYTES]);
+
 /* ---- Who we are and whom we let in: security.c ---- */
 
 /* What the options of tool_security_options hold; one of them is static for the command that runs. */
 typedef struct tool_security_texts {
-    tool_texts key, cert, trust, expect, known, network_name;
+    tool_texts key, cert, trust, expect, known, network_name, network_key;
     int tls, noise;
 } tool_security_texts;
 
 extern tool_security_texts tool_security_said;
 
-/* --key, --cert, --trust, --expect, --known, --network-name, --tls, --noise. Include it by TOOL_SECURITY_OPTIONS. */
+/* --key, --cert, --trust, --expect, --known, --network-name, --network-key, --tls, --noise. Include it by TOOL_SECURITY_OPTIONS. */
 extern const struct poptOption tool_security_options[];
 #define TOOL_SECURITY_OPTIONS                                                                                \
     {                                                                                                        \

@@ -31,18 +31,35 @@ const struct poptOption tool_security_options[] = {
 
 #define NETWORK_PROTOCOL "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b"
 
+/* What does not go together. */
+static int check_options(pea_mode mode)
+{
+    const tool_security_texts *said = &tool_security_said;
+    if (said->tls && said->noise)
+        return tool_fail(TOOL_USAGE, "--tls and --noise exclude each other");
+    if (!said->tls && said->cert != NULL)
+        return tool_fail(TOOL_USAGE, "--cert goes with --tls");
+    if (said->tls && said->cert == NULL && said->key != NULL)
+        return tool_fail(TOOL_USAGE, "TLS shows a certificate: say --cert FILE");
+    if (said->tls && said->network_key != NULL)
+        return tool_fail(TOOL_USAGE, "--network-key is for Noise: TLS knows nothing of it");
+    if (said->cert != NULL && said->key == NULL)
+        return tool_fail(TOOL_USAGE, "say --key FILE too: the private key of the certificate");
+    if (said->network_name != NULL && mode != PEA_NATIVE)
+        return tool_fail(TOOL_USAGE, "--network-name is for peapod nodes: a foreign peer knows nothing of it");
+    if (said->network_name != NULL && said->network_name[0][0] == '\0')
+        return tool_fail(TOOL_USAGE, "--network-name is empty: leave it out, or name a network");
+    return TOOL_OK;
+}
+
 static int open_identity(tool_security *s)
 {
     const char *key = tool_text(tool_security_said.key), *cert = tool_text(tool_security_said.cert);
     pea_error why = {.code = PEA_OK};
-    if (tool_security_said.tls && tool_security_said.noise)
-        return tool_fail(TOOL_USAGE, "--tls and --noise exclude each other");
     if (key == NULL)
-        return tool_fail(TOOL_USAGE, "who are we? Say --key FILE; `peapod keygen FILE` makes one");
-    if (tool_security_said.tls && cert == NULL)
-        return tool_fail(TOOL_USAGE, "TLS shows a certificate: say --cert FILE");
-    if (!tool_security_said.tls && cert != NULL)
-        return tool_fail(TOOL_USAGE, "--cert goes with --tls");
+        return tool_fail(TOOL_USAGE, tool_security_said.tls
+                                         ? "who are we? Say --key FILE --cert FILE; `peapod keygen --tls` makes them"
+                                         : "who are we? Say --key FILE; `peapod keygen FILE` makes one");
     pea_err err = cert != NULL ? pea_identity_load_certificate(&s->identity, cert, key, NULL, NULL, &why)
                                : pea_identity_load(&s->identity, key, &why);
     if (err != PEA_OK)
@@ -86,12 +103,12 @@ static int open_trust(tool_security *s)
 }
 
 /* Noise, behind the network's key if there is one. */
-static pea_err add_noise(tool_security *s, pea_mode mode, pea_error *why)
+static pea_err add_noise(pea_chain *chain, pea_identity *identity, pea_mode mode, pea_error *why)
 {
     const char *file = tool_text(tool_security_said.network_key);
     uint8_t key[PEA_KEY_BYTES];
     pea_noise_opts opts = PEA_NOISE_INIT;
-    opts.identity = s->identity;
+    opts.identity = identity;
     opts.record_preserving = mode == PEA_RECORDS;
     pea_err err = PEA_OK;
     if (file != NULL) {
@@ -100,43 +117,60 @@ static pea_err add_noise(tool_security *s, pea_mode mode, pea_error *why)
         err = pea_network_key_load(key, file, why);
     }
     if (err == PEA_OK)
-        err = pea_chain_noise(s->chain, &opts, why);
+        err = pea_chain_noise(chain, &opts, why);
     explicit_bzero(key, sizeof key);
     return err;
 }
 
-static int open_chain(tool_security *s, pea_mode mode)
+int tool_chain(pea_chain **chain, pea_identity *identity, pea_trust *trust, bool tls, pea_mode mode)
 {
-    const char *name = tool_text(tool_security_said.network_name);
+    const char *name = mode == PEA_NATIVE ? tool_text(tool_security_said.network_name) : NULL;
     uint8_t network[PEA_NETWORK_BYTES];
+    pea_chain *fresh = NULL;
     pea_error why = {.code = PEA_OK};
-    if (name != NULL && mode != PEA_NATIVE)
-        return tool_fail(TOOL_USAGE, "--network-name is for peapod nodes: a foreign peer knows nothing of it");
-    if (tool_security_said.network_key != NULL && tool_security_said.tls)
-        return tool_fail(TOOL_USAGE, "--network-key is for Noise: TLS knows nothing of it");
-    if (name != NULL && pea_network_id(network, name, strlen(name)) != PEA_OK)
-        return tool_fail(TOOL_USAGE, "--network-name is empty: leave it out, or name a network");
-    pea_chain_opts *opts = PEA_CHAIN(.mode = mode, .network = name != NULL ? network : NULL);
-    pea_err err = pea_chain_new(&s->chain, opts, &why);
-    if (err == PEA_OK && tool_security_said.tls)
-        err = pea_chain_tls(s->chain, PEA_TLS(.identity = s->identity, .trust = s->trust), &why);
-    else if (err == PEA_OK)
-        err = add_noise(s, mode, &why);
-    return err == PEA_OK ? TOOL_OK : tool_fail_why(NULL, &why);
+    pea_err err = name != NULL ? pea_network_id(network, name, strlen(name)) : PEA_OK;
+    if (err == PEA_OK)
+        err = pea_chain_new(&fresh, PEA_CHAIN(.mode = mode, .network = name != NULL ? network : NULL), &why);
+    if (err == PEA_OK)
+        err = tls ? pea_chain_tls(fresh, PEA_TLS(.identity = identity, .trust = trust), &why)
+                  : add_noise(fresh, identity, mode, &why);
+    if (err == PEA_OK) {
+        *chain = fresh;
+        return TOOL_OK;
+    }
+    pea_chain_unref(fresh);
+    why.code = err;
+    return tool_fail_why(NULL, &why);
 }
 
-int tool_security_open(tool_security *security, pea_mode mode)
+int tool_security_load(tool_security *security, pea_mode mode, bool stranger)
 {
+    const tool_security_texts *said = &tool_security_said;
     tool_security s = {.identity = NULL};
-    int status = open_identity(&s);
-    if (status == TOOL_OK)
+    bool nameless = stranger && said->key == NULL;
+    bool rules = said->trust != NULL || said->expect != NULL || said->known != NULL;
+    int status = check_options(mode);
+    if (status == TOOL_OK && stranger && !nameless && !rules)
+        status = tool_fail(TOOL_USAGE, "--key shows who we are: say to whom, by --expect ID or --trust FILE");
+    if (status == TOOL_OK && !nameless)
+        status = open_identity(&s);
+    if (status == TOOL_OK && (!nameless || rules))
         status = open_trust(&s);
-    if (status == TOOL_OK)
-        status = open_chain(&s, mode);
     if (status == TOOL_OK)
         *security = s;
     else
         tool_security_close(&s);
+    return status;
+}
+
+int tool_security_open(tool_security *security, pea_mode mode)
+{
+    int status = tool_security_load(security, mode, false);
+    if (status != TOOL_OK)
+        return status;
+    status = tool_chain(&security->chain, security->identity, security->trust, tool_security_said.tls, mode);
+    if (status != TOOL_OK)
+        tool_security_close(security);
     return status;
 }
 

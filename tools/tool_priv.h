@@ -123,6 +123,13 @@ typedef struct tool_security {
  * TOOL_OK | another status, and the error is printed; nothing is to be freed then. */
 int tool_security_open(tool_security *security, pea_mode mode);
 
+/* The same without a chain. A stranger needs no key, and without one no rules: identity and trust may then be NULL. */
+int tool_security_load(tool_security *security, pea_mode mode, bool stranger);
+
+/* A chain of TLS or Noise with this identity, in the network that the options name. `trust` (may be NULL) has the roots
+ * of TLS. TOOL_OK | another status, and the error is printed */
+int tool_chain(pea_chain **chain, pea_identity *identity, pea_trust *trust, bool tls, pea_mode mode);
+
 /* Frees it; all zero is allowed. */
 void tool_security_close(tool_security *security);
 

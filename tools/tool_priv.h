@@ -86,6 +86,11 @@ int tool_status(pea_err err);
  * TOOL_OK | another status, and the error is printed */
 int tool_identify(pea_peer *peer, const char *what);
 
+/* Reads a file of certificates whole, whatever its mode: they are public. False: it cannot be read, or is too long. What
+ * turns out to be something else is the caller's to wipe. */
+#define TOOL_CERTIFICATE_MAX 131072u
+bool tool_read_certificate(const char *file, uint8_t text[TOOL_CERTIFICATE_MAX], size_t *len);
+
 /* "id ..." and "fingerprint ..." to stdout. */
 void tool_show_peer(const pea_peer *peer);
 

@@ -13,6 +13,8 @@ typedef struct noise_stage {
     unsigned message; /* the number of the last one read or written, from 1 */
     pea_sight judged; /* by what the peer was judged; 0: it was not yet */
     bool native;
+    const pea__noise_config *config;
+    char doubt[PEA_TEXT_MAX]; /* why the peer's certificate counts for nothing; "": it counts, or there is none */
 } noise_stage;
 
 /* ---- Failing ---- */
@@ -44,12 +46,16 @@ static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 
 /* ---- Messages ---- */
 
-static pea_err read_payload(const noise_stage *s, pea_stage_env *env, pea_span payload)
+static pea_err read_payload(noise_stage *s, pea_stage_env *env, pea_span payload)
 {
     pea__noise_payload known;
     const char *what = NULL;
     pea_err err = pea__noise_payload_read(payload, &known, &what);
-    return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
+    if (err == PEA_OK && known.certificate.data != NULL)
+        err = pea__noise_certificate_hear(s->config, env, s->noise, s->message, known.certificate, s->doubt, &what);
+    if (err == PEA_OK)
+        return PEA_OK;
+    return fail(s, env, err, what != NULL ? what : pea_err_text(err));
 }
 
 /* PEA_OK: one message was read | PEA_MORE: it is not whole | < 0 */
@@ -80,8 +86,7 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
 /* What we say beside keys in the message that is written now. PEA_OK | PEA_E_NOMEM */
 static pea_err write_payload(const noise_stage *s, pea_stage_env *env, pea_buf *payload)
 {
-    (void)s, (void)env, (void)payload;
-    return PEA_OK;
+    return pea__noise_certificate_say(s->config, pea_stage_side(env), s->message, payload);
 }
 
 static pea_err write_message(noise_stage *s, pea_stage_env *env, pea_buf *out)
@@ -121,6 +126,8 @@ static pea_err judge(noise_stage *s, pea_stage_env *env)
     if (err == PEA_WAIT)
         return err; /* asked again when this stage runs again; the message was read already */
     s->judged = sight;
+    if (err == PEA_E_REFUSED && s->doubt[0] != '\0') /* says more than that no rule names this key */
+        (void)pea_stage_fail(env, err, s->doubt);
     /* With the last message read, the refused peer can be told so, encrypted: the pipe knows the verdict. */
     if (err == PEA_E_REFUSED && pea_noise_turn(s->noise) == PEA_DONE)
         return PEA_OK;
@@ -170,6 +177,7 @@ static pea_err noise_start(const void *config, pea_stage_env *env, void **self)
     if (s == NULL)
         return PEA_E_NOMEM;
     s->native = pea_stage_native(env);
+    s->config = c;
     if (s->native) {
         err = pea_stage_prologue(env, &prologue);
         opts.prologue = (pea_span){prologue.data, prologue.len};

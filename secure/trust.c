@@ -134,8 +134,9 @@ static void consider_all(answer *a, const pea__rules *rules, const pea_peer *pee
     }
 }
 
-/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's. */
-static void give(pea_peer *peer, const answer *a)
+/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's; a root's
+ * certificate gives roles, too. */
+static void give(pea_peer *peer, const answer *a, const pea_vouch *vouch)
 {
     if (a->r == NULL)
         return;
@@ -144,6 +145,8 @@ static void give(pea_peer *peer, const answer *a)
     if (strlen(name) < sizeof peer->name)
         memcpy(peer->name, name, strlen(name));
     memcpy(peer->role, a->r->peer.role, sizeof peer->role);
+    if (a->r->member)
+        pea__roles_give(peer->role, a->r->roles, vouch->roles);
 }
 
 /* What the rules say; with the lock. */
@@ -159,8 +162,19 @@ static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate 
     for (const pea__trust_source *s = t->sources; s != NULL; s = s->next)
         consider_all(&a, s->rules, peer, c, now);
     if (a.allowed && !a.denied)
-        give(peer, &a);
+        give(peer, &a, c->vouch);
     return a;
+}
+
+/* Who is let in by a certificate is let in until that ends. If nobody would be judged again so early, whoever calls
+ * tick() has to know. With the lock. */
+static bool ends_sooner(pea_trust *t, const answer *a, const pea_candidate *c)
+{
+    if (!a->allowed || a->denied || a->r == NULL || !a->r->by_name || c->vouch->not_after_ms == 0 ||
+        c->vouch->not_after_ms >= t->edge_ms)
+        return false;
+    t->edge_ms = c->vouch->not_after_ms;
+    return true;
 }
 
 /* Whom a dial of ours met may be known from before, or be new. */
@@ -179,7 +193,7 @@ static pea_err refuse_named(const answer *a, pea_reason *why)
 {
     if (a->late && why != NULL)
         why->code = PEA_CODE_EXPIRED;
-    return refuse(why, a->late ? "the rule that names this peer does not hold at this time"
+    return refuse(why, a->late ? "the rule that names this peer, or its certificate, does not hold at this time"
                                : "the rule that names this peer is for other addresses");
 }
 
@@ -191,11 +205,13 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
     int64_t now = candidate->wall_ms != 0 ? candidate->wall_ms : pea__wall_ms();
     (void)pthread_mutex_lock(&t->lock);
     answer a = ask_rules(t, peer, candidate, now);
-    bool any = t->any;
+    bool any = t->any, sooner = ends_sooner(t, &a, candidate);
     pea_trust_fn ask = t->ask;
     void *ask_arg = t->ask_arg;
     bool met = t->known != NULL && candidate->side == PEA_INITIATOR && candidate->dialled != NULL;
     (void)pthread_mutex_unlock(&t->lock);
+    if (sooner)
+        pea__trust_changed(t);
     if (a.denied)
         return refuse(why, "a rule denies this peer");
     if (a.allowed || any)

@@ -5,6 +5,7 @@
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
+#include "peapod/cert.h"
 #include "peapod/codec.h"
 #include "peapod/identity.h"
 #include "peapod/transform.h"
@@ -35,12 +36,15 @@ typedef struct pea_noise_opts {
      * message it is held to. For those who listen; who dials uses `psk`. */
     const uint8_t *more_psks;
     size_t n_more_psks; /* at most PEA_NOISE_PSKS_MAX - 1 */
+    /* What a root says of our key, for peers who know the root and not the key: said in the handshake beside the key,
+     * encrypted. Of a chain of native mode; referenced. NULL: nothing */
+    pea_cert *certificate;
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT                                                            \
-    {                                                                             \
-        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0 \
+#define PEA_NOISE_INIT                                                                  \
+    {                                                                                   \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL \
     }
 
 /* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One

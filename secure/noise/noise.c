@@ -185,6 +185,16 @@ bool pea__noise_one_way(const pea_noise *noise)
     return pea__protocol_one_way(&noise->hs.protocol);
 }
 
+unsigned pea__noise_static_in(const char *name, pea_side side, bool *hidden)
+{
+    pea__protocol protocol;
+    *hidden = false;
+    if (pea__protocol_parse(&protocol, name != NULL ? name : PEA_NOISE_DEFAULT, NULL) != PEA_OK)
+        return 0;
+    unsigned message = pea__protocol_static_in(&protocol, side, hidden);
+    return message == PEA__NO_MESSAGE ? 0 : message + 1;
+}
+
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES])
 {
     memcpy(noise->hs.e, secret, PEA_KEY_BYTES);

@@ -26,8 +26,8 @@ static pea_err find_places(pea__noise_config *c, pea_error *why)
         c->certificate_in[side] = hidden ? message : 0;
         if (wanted && message != 0 && !hidden)
             return pea__errorf(why, PEA_E_INVALID,
-                               "in this Noise pattern the %s's key is said in the clear, and a certificate never is: "
-                               "XX, XK and IK hide both",
+                               "in this Noise pattern the %s's key is said in the clear, or under a psk alone, and a "
+                               "certificate never is: XX, XK and IK hide both",
                                side == PEA_INITIATOR ? "initiator" : "responder");
     }
     if (wanted && c->certificate_in[PEA_INITIATOR] == 0 && c->certificate_in[PEA_RESPONDER] == 0)

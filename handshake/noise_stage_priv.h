@@ -4,8 +4,26 @@
 #define PEAPOD_NOISE_STAGE_PRIV_H
 
 #include "peapod/chain.h"
+#include "peapod/err.h"
 
 extern const pea_stage_ops pea__noise_ops;
+
+/* ---- The gate: noise_gate.c ---- */
+
+typedef struct pea__noise_gate pea__noise_gate;
+
+/* window_ms 0: the time is neither said nor asked for; `remembers`, not 0: about how many first messages, up to the maximum.
+ * PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__noise_gate_new(pea__noise_gate **gate, uint32_t window_ms, uint32_t remembers);
+void pea__noise_gate_free(pea__noise_gate *gate); /* NULL is allowed */
+
+/* Adds to the payload of a first message what the other side's gate asks for. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__noise_gate_say(const pea__noise_gate *gate, int64_t now_ms, pea_buf *payload);
+
+/* May this first message, which authenticated, be answered? Remembers it if so. Any thread.
+ * PEA_OK | PEA_E_PROTO, PEA_E_REFUSED, and `what` is a sentence */
+PEA_MUST_CHECK pea_err pea__noise_gate_pass(pea__noise_gate *gate, const uint8_t ephemeral[PEA_KEY_BYTES],
+                                            pea_span timestamp, int64_t now_ms, char what[PEA_TEXT_MAX]);
 
 /* ---- The configuration: noise_config.c ---- */
 
@@ -13,11 +31,19 @@ typedef struct pea__noise_config {
     pea_noise_opts opts; /* its pointers are ours: the fields below */
     char *protocol;
     uint8_t *psk, *more_psks; /* guarded */
+    pea_noise_psk_fn psk_fn;  /* instead of those; NULL: there are those, or none */
+    void *psk_arg;
+    pea__noise_gate *gate; /* NULL: the first message is under no psk */
     uint8_t *prologue;
     uint8_t remote_static[PEA_KEY_BYTES];
     uint8_t network[PEA_NETWORK_BYTES];
     unsigned certificate_in[2]; /* by side: the message, from 1, that may carry its certificate; 0: none may */
 } pea__noise_config;
+
+/* Asks psk_fn() for the psks of a connection and has opts->psk and more_psks point to them. PEA_OK | < 0, and `why` has a
+ * sentence */
+PEA_MUST_CHECK pea_err pea__noise_ask_psks(const pea__noise_config *config, const pea_stage_env *env,
+                                           pea_noise_psks *psks, pea_noise_opts *opts, pea_error *why);
 
 /* ---- The payloads of handshake messages in native mode: noise_payload.c ---- */
 

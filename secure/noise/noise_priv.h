@@ -108,8 +108,8 @@ bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side);
 #define PEA__NO_PROOF UINT_MAX
 unsigned pea__protocol_proof(const pea__protocol *protocol, pea_side side);
 
-/* The number of the message that carries this side's static key; PEA__NO_MESSAGE: none does. `*hidden`: its payload is
- * encrypted. */
+/* The number of the message that carries this side's static key; PEA__NO_MESSAGE: none does. `*hidden`: key and payload
+ * are encrypted after a Diffie-Hellman, rather than in the clear or under a psk alone. */
 #define PEA__NO_MESSAGE UINT_MAX
 unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden);
 

@@ -162,16 +162,15 @@ size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL
 unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden)
 {
     pea__token tokens[PEA__TOKENS_MAX];
-    bool keyed = false, found = false;
+    *hidden = false;
     for (unsigned m = 0; m < pea__protocol_messages(protocol); m++) {
         size_t n = pea__protocol_tokens(protocol, m, tokens);
         for (size_t i = 0; i < n; i++) {
-            found = found || (tokens[i] == PEA__S && (m % 2 == 0) == (side == PEA_INITIATOR));
-            keyed = keyed || (tokens[i] != PEA__S && (tokens[i] != PEA__E || protocol->psks != 0));
+            if (tokens[i] == PEA__S && (m % 2 == 0) == (side == PEA_INITIATOR))
+                return m;
+            *hidden = *hidden || (tokens[i] >= PEA__EE && tokens[i] <= PEA__SS);
         }
-        *hidden = found && keyed;
-        if (found)
-            return m;
     }
+    *hidden = false;
     return PEA__NO_MESSAGE;
 }

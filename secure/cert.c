@@ -201,7 +201,7 @@ pea_err pea_cert_save(const pea_cert *cert, const char *path, pea_error *why)
     pea_buf text = {0};
     pea_err err = pea_cert_format(cert, &text);
     if (err == PEA_OK)
-        err = pea__file_save(path, 0644, (const char *)text.data, text.len, why);
+        err = pea__file_save(path, (const char *)text.data, text.len, why);
     else
         (void)pea__error(why, err, NULL);
     pea_buf_free(&text);

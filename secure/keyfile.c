@@ -381,10 +381,9 @@ static pea_err sync_folder(const char *path, pea_error *why)
 
 /* Writes `text` to a new file beside `path`, and only when it is whole and on the disk gives it that name: link() never
  * overwrites. */
-static pea_err write_file(const char *path, const char *temporary, unsigned mode, const char *text, size_t len,
-                          pea_error *why)
+static pea_err write_file(const char *path, const char *temporary, const char *text, size_t len, pea_error *why)
 {
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
     if (fd < 0)
         return pea__error_sys(why, errno, path);
     pea_err err = write_all(fd, path, text, len, why);
@@ -397,14 +396,14 @@ static pea_err write_file(const char *path, const char *temporary, unsigned mode
     return err;
 }
 
-pea_err pea__file_save(const char *path, unsigned mode, const char *text, size_t len, pea_error *why)
+pea_err pea__file_save(const char *path, const char *text, size_t len, pea_error *why)
 {
     size_t room = strlen(path) + 16;
     char *temporary = pea__alloc(room);
     if (temporary == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     (void)snprintf(temporary, room, "%s.%08x.new", path, (unsigned)randombytes_random());
-    pea_err err = write_file(path, temporary, mode, text, len, why);
+    pea_err err = write_file(path, temporary, text, len, why);
     if (err == PEA_OK) {
         err = sync_folder(path, why);
         if (err != PEA_OK)
@@ -418,7 +417,7 @@ pea_err pea__keyfile_save(const char *path, pea__key_kind kind, const uint8_t se
 {
     char pem[PEA__PEM_BYTES];
     size_t len = pea__keyfile_write(pem, kind, secret);
-    pea_err err = pea__file_save(path, 0600, pem, len, why);
+    pea_err err = pea__file_save(path, pem, len, why);
     sodium_memzero(pem, sizeof pem);
     return err;
 }

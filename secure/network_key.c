@@ -144,7 +144,7 @@ pea_err pea_network_key_save(const uint8_t key[PEA_KEY_BYTES], const char *path,
     if (err != PEA_OK)
         return err;
     size_t len = pea__network_key_write(text, key);
-    err = pea__file_save(path, 0600, text, len, why);
+    err = pea__file_save(path, text, len, why);
     sodium_memzero(text, sizeof text);
     return err;
 }

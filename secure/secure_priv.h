@@ -144,9 +144,9 @@ size_t pea__network_key_write(char text[PEA__NETWORK_KEY_TEXT_BYTES], const uint
 PEA_MUST_CHECK pea_err pea__file_slurp(char **text, size_t *len, const char *path, size_t max, bool secret,
                                        pea_error *why);
 
-/* Writes a new file of this mode: all of it or nothing, synced, never over another.
+/* Writes a new file of mode 0600: all of it or nothing, synced, never over another.
  * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM */
-PEA_MUST_CHECK pea_err pea__file_save(const char *path, unsigned mode, const char *text, size_t len, pea_error *why);
+PEA_MUST_CHECK pea_err pea__file_save(const char *path, const char *text, size_t len, pea_error *why);
 
 /* Puts the path before a sentence about a file's content. */
 void pea__name_file(pea_error *why, const char *path);

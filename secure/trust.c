@@ -98,6 +98,7 @@ typedef struct spot {
 typedef struct answer {
     bool denied, allowed;
     bool late;          /* a rule names it, and it was only the time */
+    bool stale;         /* and that was its certificate's */
     bool place;         /* a rule names it, for other places */
     const pea__rule *r; /* that allows it; NULL: one by call, which filled in name and role */
     const char *name;   /* by which a root vouches for it */
@@ -130,6 +131,7 @@ static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int6
         return;
     }
     a->late = a->late || match == PEA__ANOTHER_TIME;
+    a->stale = a->stale || (match == PEA__ANOTHER_TIME && r->by_name && !pea__vouch_holds(c->vouch, now));
     a->place = a->place || match == PEA__ANOTHER_PLACE;
     if (match != PEA__NO)
         note(a,
@@ -157,6 +159,7 @@ static void consider_all(answer *a, const pea__rules *rules, const char *file, c
         consider(&here, rules->by_name[i], c, now);
     a->denied = a->denied || here.denied;
     a->late = a->late || here.late;
+    a->stale = a->stale || here.stale;
     a->place = a->place || here.place;
     note_places(a, &here, file);
     if (!a->allowed && here.allowed) {
@@ -228,8 +231,9 @@ static pea_err refuse_named(const answer *a, pea_reason *why)
 {
     if (a->late && why != NULL)
         why->code = PEA_CODE_EXPIRED;
-    return refuse(why, a->late ? "the rule that names this peer, or its certificate, does not hold at this time"
-                               : "the rule that names this peer is for other addresses");
+    return refuse(why, a->stale  ? "the peer's certificate does not hold at this time"
+                       : a->late ? "the rule that names this peer does not hold at this time"
+                                 : "the rule that names this peer is for other addresses");
 }
 
 /* What is asked, and in which order, where the rules said `a`; with the lock. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A certificate as bytes: "peapod-cert-v1", TLVs in ascending order, a signature over all of that (docs/certificates.md).
- * What it says has one encoding: whatever is not byte for byte what pea__cert_write() makes of it is refused. */
+/* A certificate as bytes: "peapod-cert-v1", TLVs in ascending order, a signature over all of that: see
+ * docs/certificates.md. What it says has one encoding: whatever is not byte for byte what pea__cert_write() makes of it
+ * is refused. */
 #include <sodium.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Certificates for Noise as bytes and as values, for those who make them (cert.c), hear them (handshake/) and judge them
- * (trust_root.c). The format is docs/certificates.md's. */
+/* Certificates for Noise as bytes and as values, for those who make them (cert.c), hear them (handshake/) and judge
+ * them (trust_root.c). The format is docs/certificates.md's. */
 #ifndef PEAPOD_CERT_PRIV_H
 #define PEAPOD_CERT_PRIV_H
 

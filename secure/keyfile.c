@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Secret keys as text and as files: PKCS#8 PEM with an X25519 or Ed25519 key (RFC 8410), or the base64 line of `wg
- * genkey`. The forms are matched exactly, no general parser of PEM or DER is here. No branch and no index depends on the letters of
- * a key: tests/secrets/ holds it to that. Files that others could read or change are refused, and none is ever
- * overwritten. */
+ * genkey`. The forms are matched exactly, no general parser of PEM or DER is here. No branch and no index depends on
+ * the letters of a key: tests/secrets/ holds it to that. Files that others could read or change are refused, and none
+ * is ever overwritten. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>

@@ -110,7 +110,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_cert_parse(pea_cert **cert, const char *text,
  * file) | as pea_cert_parse() */
 PEA_API PEA_MUST_CHECK pea_err pea_cert_load(pea_cert **cert, const char *path, pea_error *why);
 
-/* Writes the text to a new file of mode 0600, all of it or nothing; others may read it. PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM */
+/* Writes the text to a new file of mode 0600, all of it or nothing; others may read it. PEA_OK | PEA_E_EXISTS |
+ * PEA_E_SYS | PEA_E_NOMEM */
 PEA_API PEA_MUST_CHECK pea_err pea_cert_save(const pea_cert *cert, const char *path, pea_error *why);
 
 /* Appends the text. PEA_OK | PEA_E_NOMEM */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser of certificates for Noise: bytes as they are, bytes that a root of ours has signed, and text. What is taken
- * is byte for byte what is written of it; what is refused has a sentence, and left nothing behind. */
+/* The parser of certificates for Noise: bytes as they are, bytes that a root of ours has signed, and text. What is
+ * taken is byte for byte what is written of it; what is refused has a sentence, and left nothing behind. */
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>

@@ -265,8 +265,10 @@ ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 uint8_t *__real_pea__guard(const uint8_t *secret, size_t len);
 uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len);
-pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len, pea_error *why);
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len, pea_error *why);
+pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
 
 /* The user asked for this file. */
 ssize_t __wrap_write(int fd, const void *data, size_t len)
@@ -284,7 +286,8 @@ uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len)
     return guarded;
 }
 
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len, pea_error *why)
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why)
 {
     pea_err err = __real_pea__keyfile_read(secret, kind, text, len, why);
     if (err == PEA_OK)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Certificates in Noise handshakes, between pipes whose time is passed in: where they are said, whom they let in as whom
- * and until when, what a peer may not put there, and which chains can have one. Which rule matches is
+/* Certificates in Noise handshakes, between pipes whose time is passed in: where they are said, whom they let in as
+ * whom and until when, what a peer may not put there, and which chains can have one. Which rule matches is
  * trust_members_test.c's business, real sockets members_test.c's. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Certificates for Noise against certificates.json, which certificates.py made from docs/certificates.md: good ones come
- * out as they are, by reading and by issuing, and none of the bad ones is taken. */
+/* Certificates for Noise against certificates.json, which certificates.py made from docs/certificates.md: good ones
+ * come out as they are, by reading and by issuing, and none of the bad ones is taken. */
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>

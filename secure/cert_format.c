@@ -15,8 +15,8 @@ enum { TLV_NETWORK = 1, TLV_KEY, TLV_NEXT_KEY, TLV_NAME, TLV_ROLES, TLV_NOT_BEFO
 
 #define TLV_BYTES 4u /* u16 type, u16 length */
 
-_Static_assert(MAGIC_BYTES + 8 * TLV_BYTES + 4 * 32 + PEA_NAME_MAX + PEA_ROLE_MAX + 2 * 8 + PEA__SIGNATURE_BYTES <=
-                   PEA_CERT_MAX,
+_Static_assert(MAGIC_BYTES == 14, "the magic is as long as the page says");
+_Static_assert(14 + 8 * (4 + 32) + PEA_NAME_MAX + PEA_ROLE_MAX + PEA__SIGNATURE_BYTES <= PEA_CERT_MAX,
                "the largest certificate is none that is too large");
 
 static pea_err wrong(const char **what, const char *text)

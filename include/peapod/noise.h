@@ -5,6 +5,7 @@
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
+#include "peapod/cert.h"
 #include "peapod/codec.h"
 #include "peapod/identity.h"
 #include "peapod/transform.h"
@@ -65,12 +66,15 @@ typedef struct pea_noise_opts {
     /* likewise in all modes, how many first messages who listens remembers at least, to take none of them twice: best
      * as many as the whole network makes in two windows. 0: PEA_GATE_REMEMBERS; at most PEA_GATE_REMEMBERS_MAX */
     uint32_t gate_remembers;
+    /* What a root says of our key, for peers who know the root and not the key: said in the handshake beside the key,
+     * encrypted. Native mode; referenced. NULL: nothing */
+    pea_cert *certificate;
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT                                                                              \
-    {                                                                                               \
-        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL, NULL, 0, 0 \
+#define PEA_NOISE_INIT                                                                                    \
+    {                                                                                                     \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL, NULL, 0, 0, NULL \
     }
 
 /* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One

@@ -195,6 +195,16 @@ bool pea__noise_one_way(const pea_noise *noise)
     return pea__protocol_one_way(&noise->hs.protocol);
 }
 
+unsigned pea__noise_static_in(const char *name, pea_side side, bool *hidden)
+{
+    pea__protocol protocol;
+    *hidden = false;
+    if (pea__protocol_parse(&protocol, name != NULL ? name : PEA_NOISE_DEFAULT, NULL) != PEA_OK)
+        return 0;
+    unsigned message = pea__protocol_static_in(&protocol, side, hidden);
+    return message == PEA__NO_MESSAGE ? 0 : message + 1;
+}
+
 /* Whether one of the tokens of message `message` is `from` to `to`. */
 static bool has_token(const pea_noise *noise, unsigned message, pea__token from, pea__token to)
 {

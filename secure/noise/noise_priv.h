@@ -149,6 +149,11 @@ bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side);
 #define PEA__NO_PROOF UINT_MAX
 unsigned pea__protocol_proof(const pea__protocol *protocol, pea_side side);
 
+/* The number of the message that carries this side's static key; PEA__NO_MESSAGE: none does. `*hidden`: key and payload
+ * are encrypted after a Diffie-Hellman, rather than in the clear or under a psk alone. */
+#define PEA__NO_MESSAGE UINT_MAX
+unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden);
+
 /* ---- CipherState (section 5.1) ---- */
 
 /* A copy of it must not be used once either was wiped: they share `expanded`, which handshakes do not have. */

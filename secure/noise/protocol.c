@@ -187,3 +187,19 @@ size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL
                             modifiers, protocol->hfs ? "+" PEA__KEM_NAME : "", name_of(aeads, COUNT(aeads), protocol->aead),
                             name_of(hashes, COUNT(hashes), protocol->hash));
 }
+
+unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden)
+{
+    pea__token tokens[PEA__TOKENS_MAX];
+    *hidden = false;
+    for (unsigned m = 0; m < pea__protocol_messages(protocol); m++) {
+        size_t n = pea__protocol_tokens(protocol, m, tokens);
+        for (size_t i = 0; i < n; i++) {
+            if (tokens[i] == PEA__S && (m % 2 == 0) == (side == PEA_INITIATOR))
+                return m;
+            *hidden = *hidden || (tokens[i] >= PEA__EE && tokens[i] <= PEA__SS);
+        }
+    }
+    *hidden = false;
+    return PEA__NO_MESSAGE;
+}

@@ -42,7 +42,7 @@ static pea_err fail_read(const noise_stage *s, pea_stage_env *env, pea_err err)
 static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 {
     if (err == PEA_E_CRYPTO)
-        return fail(s, env, err, "it cannot be written: the peer's key is of low order");
+        return fail(s, env, err, "it cannot be written: the peer's key is of low order, or none");
     return fail(s, env, err, pea_err_text(err));
 }
 

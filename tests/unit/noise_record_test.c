@@ -467,7 +467,6 @@ typedef struct play {
     pea_noise *noise[2];
     pea_transform t[2];
     bool split;
-    pea_buf first; /* the payload of message 1 */
 } play;
 
 static void play_open(play *p, const cJSON *scenario)
@@ -494,26 +493,15 @@ static void play_open(play *p, const cJSON *scenario)
         pea_identity_unref(id);
     }
     free(prologue);
-    if (cJSON_GetObjectItemCaseSensitive(scenario, "gate_window_ms")->valuedouble > 0) {
-        const cJSON *side = cJSON_GetObjectItemCaseSensitive(scenario, who[PEA_INITIATOR]);
-        uint64_t time = (uint64_t)cJSON_GetObjectItemCaseSensitive(side, "clock_ms")->valuedouble;
-        uint8_t tlv[12] = {0, 1, 0, 8};
-        for (unsigned i = 0; i < 8; i++)
-            tlv[4 + i] = (uint8_t)(time >> 8 * (7 - i));
-        check_ok(pea_buf_append(&p->first, tlv, sizeof tlv));
-    }
 }
 
 static void play_message(play *p, int from, pea_span wire)
 {
     pea_buf message = {0}, payload = {0};
-    const pea_span said = {p->first.data, p->first.len};
-    check_ok(pea_noise_write(p->noise[from], said, &message));
     assert_int_equal((size_t)wire.data[0] << 8 | wire.data[1], wire.len - 2);
+    check_ok(pea_noise_read(p->noise[!from], (pea_span){wire.data + 2, wire.len - 2}, &payload));
+    check_ok(pea_noise_write(p->noise[from], (pea_span){payload.data, payload.len}, &message));
     check_bytes(message.data, message.len, wire.data + 2, wire.len - 2);
-    check_ok(pea_noise_read(p->noise[!from], (pea_span){message.data, message.len}, &payload));
-    check_bytes(payload.data, payload.len, said.data, said.len);
-    pea_buf_free(&p->first);
     pea_buf_free(&message);
     pea_buf_free(&payload);
 }
@@ -558,17 +546,18 @@ static void play_end(play *p, const cJSON *scenario)
     {
         uint8_t got[256];
         size_t label_len, context_len, len = (size_t)cJSON_GetObjectItemCaseSensitive(exported, "length")->valueint;
-        uint8_t *label = bytes_of(exported, "label", &label_len),
-                *context = bytes_of(exported, "context", &context_len);
-        pea_buf info = {0};
+        uint8_t *label = bytes_of(exported, "label", &label_len);
+        uint8_t *context = bytes_of(exported, "context", &context_len);
+        pea_buf in = {0};
+        check_ok(pea_buf_append(&in, label, label_len));
+        if (context_len > 0) {
+            check_ok(pea_buf_append(&in, "", 1));
+            check_ok(pea_buf_append(&in, context, context_len));
+        }
         want = bytes_of(exported, "secret", &want_len);
-        check_ok(pea_buf_append(&info, label, label_len));
-        if (context_len > 0)
-            check_ok(pea_buf_append(&info, "", 1));
-        check_ok(pea_buf_append(&info, context, context_len));
-        check_ok(p->t[0].ops->query(p->t[0].self, PEA_QUERY_EXPORT, (pea_span){info.data, info.len}, got, &len));
+        check_ok(p->t[0].ops->query(p->t[0].self, PEA_QUERY_EXPORT, (pea_span){in.data, in.len}, got, &len));
         check_bytes(got, len, want, want_len);
-        pea_buf_free(&info);
+        pea_buf_free(&in);
         free(label);
         free(context);
         free(want);

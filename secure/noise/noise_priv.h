@@ -215,7 +215,7 @@ void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__ciph
 /* What a hybrid pattern needs besides. Not copied with the state: `public_key` means something once the message that
  * brought it was read well. */
 typedef struct pea__kem_state {
-    bool fixed; /* tests: `seed` was given, its token takes it as it is */
+    bool fixed;                                /* tests: `seed` was given, its token takes it as it is */
     uint8_t seed[PEA__KEM_SEED_BYTES];         /* of our key pair; or, in front, of our encapsulation */
     uint8_t public_key[PEA__KEM_PUBLIC_BYTES]; /* theirs */
 } pea__kem_state;

@@ -38,6 +38,11 @@ void pea__unguard(uint8_t *guarded)
     sodium_free(guarded);
 }
 
+void pea__wipe(void *secret, size_t len)
+{
+    sodium_memzero(secret, len);
+}
+
 const uint8_t *pea__identity_secret(const pea_identity *identity)
 {
     return identity->kind == PEA_PEER_NOISE ? identity->secret : NULL;

@@ -35,6 +35,12 @@ PEA_MUST_CHECK pea_err pea__x25519_check(const uint8_t public_key[PEA_KEY_BYTES]
 /* Whether the pattern only ever carries records from the initiator to the responder. */
 bool pea__noise_one_way(const pea_noise *noise);
 
+/* Whether the first message is under a psk: who does not hold it cannot make one, and can only say one again. */
+bool pea__noise_first_under_psk(const pea_noise *noise);
+
+/* Whether the next message to read multiplies, Diffie-Hellman. If not, a wrong one costs a tag and a few hashes. */
+bool pea__noise_multiplies(const pea_noise *noise);
+
 /* ---- Guarded memory: long-term keys only, it costs pages ---- */
 
 /* A copy that is locked, fenced by guard pages and read-only; NULL: no memory. */
@@ -42,6 +48,9 @@ uint8_t *pea__guard(const uint8_t *secret, size_t len);
 
 /* Wipes and frees. NULL is allowed. */
 void pea__unguard(uint8_t *guarded);
+
+/* For those who include no crypto library: overwrites a secret on the stack, whatever the optimiser thinks of it. */
+void pea__wipe(void *secret, size_t len);
 
 /* ---- Identities ---- */
 

@@ -19,6 +19,14 @@ struct pea_noise {
     bool split; /* done: nothing is left */
 };
 
+/* What belongs to a connection. */
+static pea_err check_alone(const pea_noise_opts *o, pea_error *why)
+{
+    if (o->psk_fn == NULL && o->gate_window_ms == 0 && o->gate_remembers == 0)
+        return PEA_OK;
+    return pea__error(why, PEA_E_INVALID, "psk_fn, gate_window_ms and gate_remembers are for pea_chain_noise()");
+}
+
 static pea_err check_psks(const pea__protocol *protocol, const pea_noise_opts *o, pea_error *why)
 {
     if (o->psk == NULL && protocol->psks != 0)
@@ -66,6 +74,8 @@ pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *op
     pea_noise_opts o = PEA_NOISE_INIT;
     pea__protocol protocol;
     pea_err err = pea__options(&o, sizeof o, opts, why);
+    if (err == PEA_OK)
+        err = check_alone(&o, why);
     if (err == PEA_OK)
         err = pea__secure_init(why);
     if (err == PEA_OK)
@@ -183,6 +193,27 @@ pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform)
 bool pea__noise_one_way(const pea_noise *noise)
 {
     return pea__protocol_one_way(&noise->hs.protocol);
+}
+
+/* Whether one of the tokens of message `message` is `from` to `to`. */
+static bool has_token(const pea_noise *noise, unsigned message, pea__token from, pea__token to)
+{
+    pea__token tokens[PEA__TOKENS_MAX];
+    size_t n = pea__protocol_tokens(&noise->hs.protocol, message, tokens);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] >= from && tokens[i] <= to)
+            return true;
+    return false;
+}
+
+bool pea__noise_first_under_psk(const pea_noise *noise)
+{
+    return has_token(noise, 0, PEA__PSK, PEA__PSK);
+}
+
+bool pea__noise_multiplies(const pea_noise *noise)
+{
+    return has_token(noise, noise->hs.message, PEA__EE, PEA__SS);
 }
 
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES])

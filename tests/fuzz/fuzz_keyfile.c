@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parser of key files. What it takes is a key that can be written and read again; what it refuses has a sentence,
- * and left nothing behind. */
+/* The parsers of key files: of a private key, and of a network's. What they take is a key that can be written and read
+ * again; what they refuse has a sentence, and left nothing behind. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +10,24 @@ static void require(bool condition)
 {
     if (!condition)
         abort();
+}
+
+static void network_key(const char *text, size_t size)
+{
+    uint8_t key[PEA_KEY_BYTES], again[PEA_KEY_BYTES], before[PEA_KEY_BYTES];
+    char written[PEA__NETWORK_KEY_TEXT_BYTES];
+    pea_error why = {.text = ""};
+    memset(key, 0xEE, sizeof key);
+    memcpy(before, key, sizeof before);
+    pea_err err = pea_network_key_parse(key, text, size, &why);
+    if (err != PEA_OK) {
+        require(err == PEA_E_FORMAT || err == PEA_E_INVALID);
+        require(why.text[0] != '\0' && why.code == err && memcmp(key, before, sizeof key) == 0);
+        return;
+    }
+    size_t len = pea__network_key_write(written, key);
+    require(len < sizeof written && pea_network_key_parse(again, written, len, &why) == PEA_OK);
+    require(memcmp(again, key, sizeof key) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -26,6 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(text != NULL);
     if (size > 0)
         memcpy(text, data, size);
+    network_key(text, size);
     pea_err err = pea__keyfile_read(secret, text, size, &why);
     free(text);
     if (err != PEA_OK) {

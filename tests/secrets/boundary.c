@@ -227,12 +227,12 @@ void __wrap_pea__mix_key_and_hash(pea__symmetric_state *ss, const uint8_t *input
     __real_pea__mix_key_and_hash(ss, input, len);
 }
 
-/* In PEM all letters between the lines but the first 21, which are the same in every key of a kind; in DER all
- * behind the version, and what shows that it is one; else a whole line but for its padding. What is encrypted, or a
+/* In PEM all letters between the lines but the first 21, which are the same in every key of a kind, and of a network's
+ * key all of them; in DER all behind the version, and what shows that it is one; else a whole line but for its padding. What is encrypted, or a
  * certificate, is public. */
 static void hide_key(char *text, size_t len)
 {
-    static const char label[] = "PRIVATE KEY-----\n";
+    static const char label[] = "PRIVATE KEY-----\n", network[] = "NETWORK KEY-----\n";
     size_t at = 0, letters = 0, public_letters = 0;
     const char *found = memmem(text, len, label, sizeof label - 1);
     if (text[0] == 0x30) {
@@ -246,6 +246,8 @@ static void hide_key(char *text, size_t len)
         if (memmem(text, len, "ENCRYPTED", 9) != NULL)
             return;
     }
+    if ((found = memmem(text, len, network, sizeof network - 1)) != NULL)
+        at = (size_t)(found - text) + sizeof network - 1;
     for (; at < len && text[at] != '-' && text[at] != '='; at++)
         if (text[at] != '\n' && text[at] != '\r' && text[at] != ' ' && ++letters > public_letters)
             secrets_hide(text + at, 1);

@@ -89,6 +89,19 @@ static pea_err save_and_load(pea_error *why)
     return err;
 }
 
+static pea_err network_key(pea_error *why)
+{
+    static const uint8_t made[PEA_KEY_BYTES] = {1};
+    uint8_t again[PEA_KEY_BYTES];
+    const char *path = in_folder("network");
+    (void)unlink(path);
+    pea_err err = pea_network_key_save(made, path, why);
+    if (err == PEA_OK)
+        return pea_network_key_load(again, path, why);
+    assert_int_not_equal(access(path, F_OK), 0);
+    return err;
+}
+
 static pea_err new_noise(pea_error *why)
 {
     pea_noise *made;
@@ -148,8 +161,8 @@ static pea_err noise_chain(pea_error *why)
     if (err != PEA_OK)
         return err;
     err = pea_chain_noise(chain,
-                          PEA_NOISE(.protocol = "Noise_XXpsk3_25519_ChaChaPoly_SHA256", .identity = key, .psk = psk,
-                                    .prologue = {psk, sizeof psk}),
+                          PEA_NOISE(.protocol = "Noise_XXpsk0+psk3_25519_ChaChaPoly_SHA256", .identity = key,
+                                    .psk = psk, .more_psks = psk, .n_more_psks = 1, .prologue = {psk, sizeof psk}),
                           why);
     pea_chain_unref(chain);
     return err;
@@ -307,6 +320,7 @@ typedef struct thing {
 static const thing things[] = {
     {"identity_generate", generate, false},
     {"identity_save, identity_load", save_and_load, false},
+    {"network_key_save, network_key_load", network_key, false},
     {"noise_new", new_noise, false},
     {"trust_allow, trust_add, trust_deny", rules, false},
     {"trust_load, trust_reload, trust_first_use, trust_lint", rule_files, false},
@@ -349,7 +363,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const files[] = {"key", "peers", "known"};
+    static const char *const files[] = {"key", "network", "peers", "known"};
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlink(in_folder(files[i]));

@@ -15,7 +15,8 @@ typedef struct noise_stage {
     unsigned message;                /* the number of the last one read or written, from 1 */
     pea_sight judged;                /* by what the peer was judged; 0: it was not yet */
     bool native;
-    bool owes; /* a message was read that cost nothing: before more is done, that has to be paid for */
+    bool owes;                /* a message was read that cost nothing: before more is done, that has to be paid for */
+    char doubt[PEA_TEXT_MAX]; /* why the peer's certificate counts for nothing; "": it counts, or there is none */
 } noise_stage;
 
 /* ---- Failing ---- */
@@ -41,7 +42,7 @@ static pea_err fail_read(const noise_stage *s, pea_stage_env *env, pea_err err)
 static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 {
     if (err == PEA_E_CRYPTO)
-        return fail(s, env, err, "it cannot be written: the peer's key is of low order");
+        return fail(s, env, err, "it cannot be written: the peer's key is of low order, or none");
     return fail(s, env, err, pea_err_text(err));
 }
 
@@ -55,7 +56,14 @@ static pea_err pass_gate(const noise_stage *s, pea_stage_env *env, pea_span mess
     return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
 }
 
-static pea_err read_payload(const noise_stage *s, pea_stage_env *env, pea_span message, pea_span payload)
+static pea_err hear_certificate(noise_stage *s, pea_stage_env *env, pea_span certificate)
+{
+    const char *what = NULL;
+    pea_err err = pea__noise_certificate_hear(s->config, env, s->noise, s->message, certificate, s->doubt, &what);
+    return err == PEA_OK ? PEA_OK : fail(s, env, err, what != NULL ? what : pea_err_text(err));
+}
+
+static pea_err read_payload(noise_stage *s, pea_stage_env *env, pea_span message, pea_span payload)
 {
     pea__noise_payload known = {.timestamp = {NULL, 0}};
     const char *what = NULL;
@@ -63,8 +71,10 @@ static pea_err read_payload(const noise_stage *s, pea_stage_env *env, pea_span m
     if (err != PEA_OK)
         return fail(s, env, err, what);
     if (s->message == 1 && s->config->gate != NULL)
-        return pass_gate(s, env, message, known.timestamp);
-    return PEA_OK;
+        err = pass_gate(s, env, message, known.timestamp);
+    if (err != PEA_OK || known.certificate.data == NULL)
+        return err;
+    return hear_certificate(s, env, known.certificate);
 }
 
 /* PEA_OK: one message was read | PEA_MORE: it is not whole | < 0 */
@@ -98,9 +108,12 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
 /* What we say beside keys in the message that is written now. PEA_OK | PEA_E_NOMEM */
 static pea_err write_payload(const noise_stage *s, pea_stage_env *env, pea_buf *payload)
 {
-    if (s->message == 1 && s->config->gate != NULL)
-        return pea__noise_gate_say(s->config->gate, pea_stage_wall_ms(env), payload);
-    return PEA_OK;
+    if (s->message == 1 && s->config->gate != NULL) {
+        pea_err err = pea__noise_gate_say(s->config->gate, pea_stage_wall_ms(env), payload);
+        if (err != PEA_OK)
+            return err;
+    }
+    return pea__noise_certificate_say(s->config, pea_stage_side(env), s->message, payload);
 }
 
 static pea_err write_message(noise_stage *s, pea_stage_env *env, pea_buf *out)
@@ -140,6 +153,8 @@ static pea_err judge(noise_stage *s, pea_stage_env *env)
     if (err == PEA_WAIT)
         return err; /* asked again when this stage runs again; the message was read already */
     s->judged = sight;
+    if (err == PEA_E_REFUSED && s->doubt[0] != '\0') /* says more than that no rule names this key */
+        (void)pea_stage_fail(env, err, s->doubt);
     /* With the last message read, the refused peer can be told so, encrypted: the pipe knows the verdict. */
     if (err == PEA_E_REFUSED && pea_noise_turn(s->noise) == PEA_DONE)
         return PEA_OK;

@@ -13,6 +13,7 @@ static void config_release(void *config)
 {
     pea__noise_config *c = config;
     pea_identity_unref(c->opts.identity);
+    pea_cert_unref(c->opts.certificate);
     pea__unguard(c->psk);
     pea__unguard(c->more_psks);
     pea__noise_gate_free(c->gate);
@@ -34,6 +35,7 @@ static pea_err config_copy(pea__noise_config *c, const pea_noise_opts *o)
 {
     c->opts = (pea_noise_opts){.size = sizeof c->opts, .record_preserving = o->record_preserving};
     c->opts.identity = o->identity != NULL ? pea_identity_ref(o->identity) : NULL;
+    c->opts.certificate = o->certificate != NULL ? pea_cert_ref(o->certificate) : NULL;
     if (o->protocol != NULL && (c->protocol = (char *)copy_bytes(o->protocol, strlen(o->protocol) + 1)) == NULL)
         return PEA_E_NOMEM;
     if (o->psk != NULL && (c->psk = pea__guard(o->psk, PEA_KEY_BYTES)) == NULL)
@@ -63,6 +65,9 @@ static pea_err check_mode(pea_mode mode, const pea_noise_opts *o, pea_error *why
         return pea__error(
             why, PEA_E_INVALID,
             "native mode makes the prologue itself: a prologue of your own is for PEA_STREAM and PEA_RECORDS");
+    if (mode != PEA_NATIVE && o->certificate != NULL)
+        return pea__error(why, PEA_E_INVALID,
+                          "certificates are said in native mode only: others would not know what they are");
     if (mode != PEA_RECORDS && o->record_preserving)
         return pea__error(why, PEA_E_INVALID, "record_preserving is for chains of mode PEA_RECORDS");
     if (mode == PEA_RECORDS && !o->record_preserving)
@@ -182,10 +187,13 @@ pea_err pea_chain_noise(pea_chain *chain, const pea_noise_opts *opts, pea_error 
         return pea__error(why, PEA_E_NOMEM, NULL);
     }
     c->gate = gate;
+    memcpy(c->network, pea__chain_network(chain), sizeof c->network);
     err = config_copy(c, &o);
     if (err != PEA_OK)
         (void)pea__error(why, err, NULL);
-    else if ((err = pea_chain_add(chain, &pea__noise_ops, c, config_release)) != PEA_OK)
+    else
+        err = pea__noise_certificate_check(c, why);
+    if (err == PEA_OK && (err = pea_chain_add(chain, &pea__noise_ops, c, config_release)) != PEA_OK)
         (void)pea__error(why, err,
                          err == PEA_E_STATE ? "the chain is in use and cannot change any more"
                                             : "the chain takes no more stages");

@@ -21,6 +21,8 @@ static pea_span *place_of(pea__noise_payload *known, size_t type)
     switch (type) {
     case PEA__NOISE_TLV_TIMESTAMP:
         return &known->timestamp;
+    case PEA__NOISE_TLV_CERTIFICATE:
+        return &known->certificate;
     default:
         return NULL;
     }

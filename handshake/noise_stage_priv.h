@@ -38,6 +38,8 @@ typedef struct pea__noise_config {
     pea__noise_gate *gate; /* NULL: the first message is under no psk */
     uint8_t *prologue;
     uint8_t remote_static[PEA_KEY_BYTES];
+    uint8_t network[PEA_NETWORK_BYTES];
+    unsigned certificate_in[2]; /* by side: the message, from 1, that may carry its certificate; 0: none may */
 } pea__noise_config;
 
 /* Asks psk_fn() for the psks of a connection, and has opts->psk and more_psks point to them.
@@ -47,11 +49,11 @@ PEA_MUST_CHECK pea_err pea__noise_ask_psks(const pea__noise_config *config, cons
 
 /* ---- The payloads of handshake messages in native mode: noise_payload.c ---- */
 
-enum { PEA__NOISE_TLV_TIMESTAMP = 1 };
+enum { PEA__NOISE_TLV_TIMESTAMP = 1, PEA__NOISE_TLV_CERTIFICATE };
 
 /* The TLVs that we know, where they lie in the payload. `data` is NULL: there is none. */
 typedef struct pea__noise_payload {
-    pea_span timestamp;
+    pea_span timestamp, certificate;
 } pea__noise_payload;
 
 /* Looks through the TLVs of a payload; what they hold is not looked at. PEA_OK | PEA_E_PROTO, and `*what` is a
@@ -60,6 +62,23 @@ PEA_MUST_CHECK pea_err pea__noise_payload_read(pea_span payload, pea__noise_payl
 
 /* Appends a TLV: in ascending order of types. PEA_OK | PEA_E_TOO_BIG | PEA_E_NOMEM, and `payload` is as before */
 PEA_MUST_CHECK pea_err pea__noise_payload_add(pea_buf *payload, uint16_t type, pea_span value);
+
+/* ---- Certificates in them: noise_certificate.c ---- */
+
+/* Finds out where certificates are said, and whether ours, if there is one, may be. The rest of the configuration is
+ * there. PEA_OK | PEA_E_INVALID with a sentence */
+PEA_MUST_CHECK pea_err pea__noise_certificate_check(pea__noise_config *config, pea_error *why);
+
+/* Appends ours to the payload of message `message`, if it is said there. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__noise_certificate_say(const pea__noise_config *config, pea_side side, unsigned message,
+                                                  pea_buf *payload);
+
+/* Takes the peer's, which message `message` carried, and shows it to the policy. `doubt` is a sentence
+ * where it is good and yet not shown, else as before.
+ * PEA_OK | PEA_E_PROTO, PEA_E_CRYPTO, and `*what` is a sentence | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__noise_certificate_hear(const pea__noise_config *config, pea_stage_env *env,
+                                                   const pea_noise *noise, unsigned message, pea_span certificate,
+                                                   char doubt[PEA_TEXT_MAX], const char **what);
 
 static inline size_t pea__read_u16(const uint8_t *p)
 {

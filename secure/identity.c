@@ -144,7 +144,7 @@ pea_err pea_identity_parse(pea_identity **identity, const char *text, size_t len
     uint8_t secret[PEA_KEY_BYTES];
     pea_err err = pea__secure_init(why);
     if (err == PEA_OK)
-        err = pea__keyfile_read(secret, text, len, why);
+        err = pea__keyfile_read(secret, PEA__KEY_X25519, text, len, why);
     if (err == PEA_OK)
         err = pea_identity_from_secret(identity, secret, why);
     sodium_memzero(secret, sizeof secret);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The Noise protocol framework, revision 34, as code without I/O: usable without any node. All of its patterns, with
  * psk0 to psk4, over 25519 with ChaChaPoly or AESGCM and SHA256, SHA512, BLAKE2b or BLAKE2s (docs/noise.md has them in
- * a table). The stage that speaks it on connections is pea_chain_noise() in chain.h. */
+ * a table); as hybrids with ML-KEM-768, "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b", where libsodium has it. The
+ * stage that speaks it on connections is pea_chain_noise() in chain.h. */
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
+#include "peapod/cert.h"
 #include "peapod/codec.h"
 #include "peapod/identity.h"
 #include "peapod/transform.h"
@@ -65,12 +67,15 @@ typedef struct pea_noise_opts {
     /* likewise in all modes, how many first messages who listens remembers at least, to take none of them twice: best
      * as many as the whole network makes in two windows. 0: PEA_GATE_REMEMBERS; at most PEA_GATE_REMEMBERS_MAX */
     uint32_t gate_remembers;
+    /* What a root says of our key, for peers who know the root and not the key: said in the handshake beside the key,
+     * encrypted. Native mode; referenced. NULL: nothing */
+    pea_cert *certificate;
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT                                                                              \
-    {                                                                                               \
-        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL, NULL, 0, 0 \
+#define PEA_NOISE_INIT                                                                                    \
+    {                                                                                                     \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL, NULL, 0, 0, NULL \
     }
 
 /* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One
@@ -91,7 +96,7 @@ PEA_API void pea_noise_free(pea_noise *noise);
 PEA_API pea_err pea_noise_turn(const pea_noise *noise);
 
 /* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) |
- * PEA_E_TOO_BIG | PEA_E_CRYPTO (a low-order remote key) | PEA_E_NOMEM. On failure `out` is as before, and the
+ * PEA_E_TOO_BIG | PEA_E_CRYPTO (a remote key that is of low order, or none) | PEA_E_NOMEM. On failure `out` is as before, and the
  * handshake is over. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The parsers of key files: of a private key, and of a network's. What they take is a key that can be written and read
- * again; what they refuse has a sentence, and left nothing behind. */
+/* The parser of key files, of each kind of key, a network's too. What it takes is a key that can be written and read
+ * again; what it refuses has a sentence, and left nothing behind. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,9 +30,7 @@ static void network_key(const char *text, size_t size)
     require(memcmp(again, key, sizeof key) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void try_as(pea__key_kind kind, const char *text, size_t size)
 {
     uint8_t secret[PEA_KEY_BYTES], again[PEA_KEY_BYTES], before[PEA_KEY_BYTES];
     char pem[PEA__PEM_BYTES];
@@ -40,22 +38,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(secret, 0xEE, sizeof secret);
     memcpy(before, secret, sizeof before);
     memset(&why, 0, sizeof why);
+    pea_err err = pea__keyfile_read(secret, kind, text, size, &why);
+    if (err != PEA_OK) {
+        require(err == PEA_E_FORMAT || err == PEA_E_UNSUPPORTED || err == PEA_E_INVALID);
+        require(why.text[0] != '\0' && memchr(why.text, 0, sizeof why.text) != NULL && why.code == err);
+        require(memcmp(secret, before, sizeof secret) == 0);
+        return;
+    }
+    size_t len = pea__keyfile_write(pem, kind, secret);
+    require(len > 0 && len <= sizeof pem);
+    require(pea__keyfile_read(again, kind, pem, len, &why) == PEA_OK);
+    require(memcmp(again, secret, sizeof secret) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     char *text = malloc(size + 1); /* not terminated: a length is given */
     require(text != NULL);
     if (size > 0)
         memcpy(text, data, size);
     network_key(text, size);
-    pea_err err = pea__keyfile_read(secret, text, size, &why);
+    try_as(PEA__KEY_X25519, text, size);
+    try_as(PEA__KEY_ED25519, text, size);
     free(text);
-    if (err != PEA_OK) {
-        require(err == PEA_E_FORMAT || err == PEA_E_UNSUPPORTED || err == PEA_E_INVALID);
-        require(why.text[0] != '\0' && memchr(why.text, 0, sizeof why.text) != NULL && why.code == err);
-        require(memcmp(secret, before, sizeof secret) == 0);
-        return 0;
-    }
-    size_t len = pea__keyfile_write(pem, secret);
-    require(len > 0 && len <= sizeof pem);
-    require(pea__keyfile_read(again, pem, len, &why) == PEA_OK);
-    require(memcmp(again, secret, sizeof secret) == 0);
     return 0;
 }

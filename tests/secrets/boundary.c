@@ -267,8 +267,10 @@ ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 uint8_t *__real_pea__guard(const uint8_t *secret, size_t len);
 uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len);
-pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why);
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why);
+pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
 
 /* The user asked for this file. */
 ssize_t __wrap_write(int fd, const void *data, size_t len)
@@ -286,9 +288,10 @@ uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len)
     return guarded;
 }
 
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why)
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why)
 {
-    pea_err err = __real_pea__keyfile_read(secret, text, len, why);
+    pea_err err = __real_pea__keyfile_read(secret, kind, text, len, why);
     if (err == PEA_OK)
         secrets_leak(SECRETS_DECODED, secret);
     return err;

@@ -129,6 +129,44 @@ static pea_err rules(pea_error *why)
     return err;
 }
 
+/* A root, a certificate of it that is saved and loaded, a chain that shows it and a rule that knows the root. */
+static pea_err certificates(pea_error *why)
+{
+    pea_root *root = NULL;
+    pea_cert *cert = NULL, *loaded = NULL;
+    pea_trust *trust = NULL;
+    pea_chain *chain = NULL;
+    pea_peer peer;
+    uint8_t public_key[PEA_KEY_BYTES];
+    char line[128], text[PEA_ROOT_TEXT_BYTES];
+    pea_identity_peer(key, &peer);
+    (void)unlink(in_folder("cert"));
+    pea_err err = pea_root_generate(&root, why);
+    if (err == PEA_OK)
+        err = pea_cert_issue(&cert, root, PEA_CERT(.key = peer.id, .name = "a", .not_after = INT64_C(4000000000)), why);
+    if (err == PEA_OK)
+        err = pea_cert_save(cert, in_folder("cert"), why);
+    if (err == PEA_OK)
+        err = pea_cert_load(&loaded, in_folder("cert"), why);
+    if (err == PEA_OK)
+        err = pea_chain_new(&chain, NULL, why);
+    if (err == PEA_OK)
+        err = pea_chain_noise(chain, PEA_NOISE(.identity = key, .certificate = loaded), why);
+    if (err == PEA_OK)
+        err = pea_trust_new(&trust);
+    if (err == PEA_OK) {
+        pea_root_public(root, public_key);
+        (void)snprintf(line, sizeof line, "%s names=a,b-* roles=c", pea_root_key_format(public_key, text));
+        err = pea_trust_add(trust, line, why);
+    }
+    pea_trust_unref(trust);
+    pea_chain_unref(chain);
+    pea_cert_unref(loaded);
+    pea_cert_unref(cert);
+    pea_root_free(root);
+    return err;
+}
+
 static pea_err rule_files(pea_error *why)
 {
     pea_trust *trust;
@@ -323,6 +361,7 @@ static const thing things[] = {
     {"network_key_save, network_key_load", network_key, false},
     {"noise_new", new_noise, false},
     {"trust_allow, trust_add, trust_deny", rules, false},
+    {"root_generate, cert_issue, cert_save, cert_load", certificates, false},
     {"trust_load, trust_reload, trust_first_use, trust_lint", rule_files, false},
     {"chain_noise", noise_chain, false},
     {"chain_new, pipe_new", native_chain_and_pipe, false},
@@ -363,7 +402,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const files[] = {"key", "network", "peers", "known"};
+    static const char *const files[] = {"key", "network", "peers", "known", "cert"};
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlink(in_folder(files[i]));

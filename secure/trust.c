@@ -88,14 +88,37 @@ static pea_err refuse(pea_reason *why, const char *text)
     return PEA_E_REFUSED;
 }
 
+/* Where a rule is written. */
+typedef struct spot {
+    const char *file; /* NULL: it was added by a call */
+    uint32_t line;    /* of it, or the how manieth added; 0: there is none */
+} spot;
+
 /* What the rules say of a candidate. */
 typedef struct answer {
     bool denied, allowed;
     bool late;          /* a rule names it, and it was only the time */
+    bool stale;         /* and that was its certificate's */
     bool place;         /* a rule names it, for other places */
     const pea__rule *r; /* that allows it; NULL: one by call, which filled in name and role */
     const char *name;   /* by which a root vouches for it */
+    spot at[4];         /* the first line of each kind, in the order of `pea_trust_ground` from PEA_TRUST_ALLOWED on */
 } answer;
+
+static void note(answer *a, pea_trust_ground kind, const pea__rule *r)
+{
+    spot *s = &a->at[kind - PEA_TRUST_ALLOWED];
+    if (s->line == 0 || r->line < s->line)
+        s->line = r->line;
+}
+
+/* Of several sets the first that has such a line. */
+static void note_places(answer *a, const answer *here, const char *file)
+{
+    for (size_t i = 0; i < sizeof a->at / sizeof a->at[0]; i++)
+        if (a->at[i].line == 0 && here->at[i].line != 0)
+            a->at[i] = (spot){file, here->at[i].line};
+}
 
 static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int64_t now)
 {
@@ -103,10 +126,19 @@ static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int6
     pea__match match = pea__rule_match(r, c, now, &name);
     if (r->deny) {
         a->denied = a->denied || match == PEA__YES;
+        if (match == PEA__YES)
+            note(a, PEA_TRUST_DENIED, r);
         return;
     }
     a->late = a->late || match == PEA__ANOTHER_TIME;
+    a->stale = a->stale || (match == PEA__ANOTHER_TIME && r->by_name && !pea__vouch_holds(c->vouch, now));
     a->place = a->place || match == PEA__ANOTHER_PLACE;
+    if (match != PEA__NO)
+        note(a,
+             match == PEA__YES            ? PEA_TRUST_ALLOWED
+             : match == PEA__ANOTHER_TIME ? PEA_TRUST_ANOTHER_TIME
+                                          : PEA_TRUST_ANOTHER_PLACE,
+             r);
     if (match != PEA__YES || (a->allowed && a->r->line <= r->line))
         return;
     a->allowed = true;
@@ -115,7 +147,8 @@ static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int6
 }
 
 /* Of one set the first line that matches counts; an earlier set goes before a later one. */
-static void consider_all(answer *a, const pea__rules *rules, const pea_peer *peer, const pea_candidate *c, int64_t now)
+static void consider_all(answer *a, const pea__rules *rules, const char *file, const pea_peer *peer,
+                         const pea_candidate *c, int64_t now)
 {
     if (rules == NULL)
         return;
@@ -126,7 +159,9 @@ static void consider_all(answer *a, const pea__rules *rules, const pea_peer *pee
         consider(&here, rules->by_name[i], c, now);
     a->denied = a->denied || here.denied;
     a->late = a->late || here.late;
+    a->stale = a->stale || here.stale;
     a->place = a->place || here.place;
+    note_places(a, &here, file);
     if (!a->allowed && here.allowed) {
         a->allowed = true;
         a->r = here.r;
@@ -134,8 +169,9 @@ static void consider_all(answer *a, const pea__rules *rules, const pea_peer *pee
     }
 }
 
-/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's. */
-static void give(pea_peer *peer, const answer *a)
+/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's; a root's
+ * certificate gives roles, too. */
+static void give(pea_peer *peer, const answer *a, const pea_vouch *vouch)
 {
     if (a->r == NULL)
         return;
@@ -144,6 +180,8 @@ static void give(pea_peer *peer, const answer *a)
     if (strlen(name) < sizeof peer->name)
         memcpy(peer->name, name, strlen(name));
     memcpy(peer->role, a->r->peer.role, sizeof peer->role);
+    if (a->r->member)
+        pea__roles_give(peer->role, a->r->roles, vouch->roles);
 }
 
 /* What the rules say; with the lock. */
@@ -155,22 +193,36 @@ static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate 
         memcpy(peer->name, key->peer.name, sizeof peer->name);
         memcpy(peer->role, key->peer.role, sizeof peer->role);
     }
-    consider_all(&a, t->added, peer, c, now);
+    consider_all(&a, t->added, NULL, peer, c, now);
     for (const pea__trust_source *s = t->sources; s != NULL; s = s->next)
-        consider_all(&a, s->rules, peer, c, now);
+        consider_all(&a, s->rules, s->path, peer, c, now);
+    if (key != NULL && key->allowed) /* a call goes before lines */
+        a.at[0] = (spot){NULL, 0};
     if (a.allowed && !a.denied)
-        give(peer, &a);
+        give(peer, &a, c->vouch);
     return a;
 }
 
+/* Who is let in by a certificate is let in until that ends. If nobody would be judged again so early, whoever calls
+ * tick() has to know. With the lock. */
+static bool ends_sooner(pea_trust *t, const answer *a, const pea_candidate *c)
+{
+    if (!a->allowed || a->denied || a->r == NULL || !a->r->by_name || c->vouch->not_after_ms == 0 ||
+        c->vouch->not_after_ms >= t->edge_ms)
+        return false;
+    t->edge_ms = c->vouch->not_after_ms;
+    return true;
+}
+
 /* Whom a dial of ours met may be known from before, or be new. */
-static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, pea_reason *why)
+static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, bool aloud, pea_reason *why)
 {
     char text[2 * PEA_TEXT_MAX]; /* two keys and a path: the reason may be too short for them, the log is not */
     pea_err err = pea__known_peers_check(t->known, c->dialled, peer, c->proven, text, sizeof text);
     if (err == PEA_OK)
         return PEA_OK;
-    pea__trust_say(t, PEA_LOG_ERROR, text);
+    if (aloud)
+        pea__trust_say(t, PEA_LOG_ERROR, text);
     return refuse(why, text);
 }
 
@@ -179,8 +231,42 @@ static pea_err refuse_named(const answer *a, pea_reason *why)
 {
     if (a->late && why != NULL)
         why->code = PEA_CODE_EXPIRED;
-    return refuse(why, a->late ? "the rule that names this peer does not hold at this time"
-                               : "the rule that names this peer is for other addresses");
+    return refuse(why, a->stale  ? "the peer's certificate does not hold at this time"
+                       : a->late ? "the rule that names this peer does not hold at this time"
+                                 : "the rule that names this peer is for other addresses");
+}
+
+/* What is asked, and in which order, where the rules said `a`; with the lock. */
+static pea_trust_ground ground_of(const pea_trust *t, const answer *a, const pea_candidate *c)
+{
+    if (a->denied)
+        return PEA_TRUST_DENIED;
+    if (a->allowed)
+        return PEA_TRUST_ALLOWED;
+    if (t->any)
+        return PEA_TRUST_ANYBODY;
+    if (a->late || a->place)
+        return a->late ? PEA_TRUST_ANOTHER_TIME : PEA_TRUST_ANOTHER_PLACE;
+    if (t->known != NULL && c->side == PEA_INITIATOR && c->dialled != NULL)
+        return PEA_TRUST_FIRST_USE;
+    return t->ask != NULL ? PEA_TRUST_ASKED : PEA_TRUST_NO_RULE;
+}
+
+/* The verdict of a ground, but where somebody has to be asked for it. */
+static pea_err verdict_of(pea_trust_ground ground, const answer *a, pea_reason *why)
+{
+    switch (ground) {
+    case PEA_TRUST_ALLOWED:
+    case PEA_TRUST_ANYBODY:
+        return PEA_OK;
+    case PEA_TRUST_DENIED:
+        return refuse(why, "a rule denies this peer");
+    case PEA_TRUST_ANOTHER_TIME:
+    case PEA_TRUST_ANOTHER_PLACE:
+        return refuse_named(a, why);
+    default:
+        return refuse(why, "no rule names this peer");
+    }
 }
 
 static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *candidate, pea_reason *why)
@@ -191,25 +277,49 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
     int64_t now = candidate->wall_ms != 0 ? candidate->wall_ms : pea__wall_ms();
     (void)pthread_mutex_lock(&t->lock);
     answer a = ask_rules(t, peer, candidate, now);
-    bool any = t->any;
+    pea_trust_ground ground = ground_of(t, &a, candidate);
+    bool sooner = ends_sooner(t, &a, candidate);
     pea_trust_fn ask = t->ask;
     void *ask_arg = t->ask_arg;
-    bool met = t->known != NULL && candidate->side == PEA_INITIATOR && candidate->dialled != NULL;
     (void)pthread_mutex_unlock(&t->lock);
-    if (a.denied)
-        return refuse(why, "a rule denies this peer");
-    if (a.allowed || any)
-        return PEA_OK;
-    if (a.late || a.place)
-        return refuse_named(&a, why);
-    if (met)
-        return ask_known(t, peer, candidate, why);
-    if (ask == NULL)
-        return refuse(why, "no rule names this peer");
+    if (sooner)
+        pea__trust_changed(t);
+    if (ground == PEA_TRUST_FIRST_USE)
+        return ask_known(t, peer, candidate, true, why);
+    if (ground != PEA_TRUST_ASKED)
+        return verdict_of(ground, &a, why);
     pea_err err = ask(ask_arg, peer, candidate);
     if (err == PEA_OK || err == PEA_WAIT)
         return err;
     return refuse(why, "the application refused this peer");
+}
+
+pea_err pea_trust_explain(pea_trust *trust, pea_peer *peer, const pea_candidate *candidate, pea_trust_account *account)
+{
+    pea_candidate c = *candidate;
+    pea_reason why = {.err = PEA_OK};
+    pea_err err;
+    c.proven = false; /* nothing of it is remembered */
+    *account = (pea_trust_account){.ground = PEA_TRUST_NO_RULE};
+    if (peer->kind == PEA_PEER_NONE) {
+        err = refuse(&why, "nobody proved a key");
+    } else {
+        int64_t now = c.wall_ms != 0 ? c.wall_ms : pea__wall_ms();
+        (void)pthread_mutex_lock(&trust->lock);
+        answer a = ask_rules(trust, peer, &c, now);
+        account->ground = ground_of(trust, &a, &c);
+        (void)pthread_mutex_unlock(&trust->lock);
+        if (account->ground >= PEA_TRUST_ALLOWED && account->ground <= PEA_TRUST_ANOTHER_PLACE) {
+            account->file = a.at[account->ground - PEA_TRUST_ALLOWED].file;
+            account->line = a.at[account->ground - PEA_TRUST_ALLOWED].line;
+        }
+        if (account->ground == PEA_TRUST_FIRST_USE)
+            err = ask_known(trust, peer, &c, false, &why);
+        else
+            err = account->ground == PEA_TRUST_ASKED ? PEA_WAIT : verdict_of(account->ground, &a, &why);
+    }
+    memcpy(account->text, why.text, sizeof account->text);
+    return err;
 }
 
 static uint64_t trust_generation(void *self)

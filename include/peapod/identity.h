@@ -61,6 +61,30 @@ PEA_API char *pea_peer_fingerprint(const pea_peer *peer, char dst[PEA_FINGERPRIN
  * (empty) */
 PEA_API PEA_MUST_CHECK pea_err pea_network_id(uint8_t network[32], const void *name, size_t len);
 
+/* ---- The network key: what all members of a network hold, and no stranger (docs/noise.md, "Gates") ---- */
+
+/* Is given to PEA_NOISE(.psk) with a psk0 pattern, which copies it into guarded memory: then the caller wipes its own
+ * (sodium_memzero()). Any thread. */
+
+/* 32 random bytes. Never a passphrase: whoever records one handshake could try guesses on it for ever. PEA_OK |
+ * PEA_E_UNSUPPORTED: the system gives no randomness */
+PEA_API PEA_MUST_CHECK pea_err pea_network_key_generate(uint8_t key[PEA_KEY_BYTES]);
+
+/* From the text of a file: one base64 line between the lines "-----BEGIN PEAPOD NETWORK KEY-----" and "-----END PEAPOD
+ * NETWORK KEY-----", as the next but one writes it, or alone, as `wg genpsk` writes it. On failure `key` is as before.
+ * PEA_OK | PEA_E_FORMAT with line and sentence: a passphrase, another length, another kind of key | PEA_E_INVALID: it
+ * is all zero, or its 32 bytes are all letters | PEA_E_UNSUPPORTED: as generating */
+PEA_API PEA_MUST_CHECK pea_err pea_network_key_parse(uint8_t key[PEA_KEY_BYTES], const char *text, size_t len,
+                                                     pea_error *why);
+
+/* From a file, which is judged as pea_identity_load() does. As that | as pea_network_key_parse() */
+PEA_API PEA_MUST_CHECK pea_err pea_network_key_load(uint8_t key[PEA_KEY_BYTES], const char *path, pea_error *why);
+
+/* Writes it with its BEGIN and END lines to a new file of mode 0600: all of it or nothing, synced to the disk. An
+ * existing file is never overwritten. PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM | PEA_E_INVALID: as
+ * pea_network_key_parse() | PEA_E_UNSUPPORTED: as generating */
+PEA_API PEA_MUST_CHECK pea_err pea_network_key_save(const uint8_t key[PEA_KEY_BYTES], const char *path, pea_error *why);
+
 #ifdef __cplusplus
 }
 #endif

@@ -33,10 +33,35 @@ PEA_API PEA_MUST_CHECK pea_err pea_identity_parse_certificate(pea_identity **ide
                                                               pea_span key, pea_passphrase_fn ask, void *arg,
                                                               pea_error *why);
 
+/* A new key of the curve P-256 and a certificate for it that it signs itself: for peers that know each other by public
+ * keys (`spki:sha256:`), without an authority. `name` (may be NULL) is a host name in lower case that it is for; `days`
+ * is how long it is good, 0: 3,650, at most 36,500. It is good since yesterday, as clocks differ; once it has expired
+ * peers refuse it, whatever they know of the key.
+ * PEA_OK | PEA_E_INVALID (name, days) | PEA_E_UNSUPPORTED (without TLS, or an mbedTLS that writes no certificates) |
+ * PEA_E_NOMEM. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_generate_certificate(pea_identity **identity, const char *name,
+                                                                 uint32_t days, pea_error *why);
+
+/* Writes the certificates of an identity and its private key, PEM in the clear, to two new files of mode 0600: both or
+ * neither, synced to the disk. Existing files are never overwritten.
+ * PEA_OK | PEA_E_EXISTS | PEA_E_SYS | PEA_E_NOMEM | PEA_E_UNSUPPORTED (it has no certificate; as above). Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_identity_save_certificate(const pea_identity *identity, const char *certificate_file,
+                                                             const char *key_file, pea_error *why);
+
 /* Who the holder of a certificate (PEM or DER; of several the first) is to others: kind PEA_PEER_SPKI, the SHA-256
  * of its SubjectPublicKeyInfo. Says nothing of whether it is valid.
  * PEA_OK | PEA_E_FORMAT | PEA_E_UNSUPPORTED | PEA_E_NOMEM. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_peer_from_certificate(pea_peer *peer, pea_span certificate, pea_error *why);
+
+/* As pea_trust_explain() of the holder of a certificate (PEM, leaf first and then the intermediate ones; or DER): it is
+ * verified now, as a handshake with him would, up to the roots that the `ca:` rules of `trust` name; his names are not
+ * compared with what is dialled. candidate->vouch is not looked at; `peer` is written. Only whether he has the key is
+ * not known.
+ * As pea_trust_explain(), where PEA_E_REFUSED may mean the certificate: account->text | PEA_E_FORMAT |
+ * PEA_E_UNSUPPORTED | PEA_E_NOMEM: `why` has the sentence. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_explain_certificate(pea_trust *trust, pea_span certificate,
+                                                             const pea_candidate *candidate, pea_peer *peer,
+                                                             pea_trust_account *account, pea_error *why);
 
 /* ---- The stage ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ready-made policy: whom to trust, by public key. An empty one admits nobody. */
+/* The ready-made policy: whom to trust, by public key or by a root's word. An empty one admits nobody. */
 #ifndef PEAPOD_TRUST_H
 #define PEAPOD_TRUST_H
 
@@ -80,6 +80,33 @@ PEA_API PEA_MUST_CHECK pea_err pea_trust_reload(pea_trust *trust, pea_error *why
 PEA_API PEA_MUST_CHECK pea_err pea_trust_lint(const char *path,
                                               void (*found)(void *arg, pea_log_level level, const pea_error *what),
                                               void *arg);
+
+/* What a verdict rests on, in the order of docs/trust.md. */
+typedef enum pea_trust_ground {
+    PEA_TRUST_NO_RULE = 0, /* nothing speaks of this peer */
+    PEA_TRUST_ALLOWED,     /* a rule that matches */
+    PEA_TRUST_DENIED,
+    PEA_TRUST_ANOTHER_TIME,  /* a rule names it, and is for another time */
+    PEA_TRUST_ANOTHER_PLACE, /* a rule names it, and is for other addresses */
+    PEA_TRUST_ANYBODY,       /* pea_trust_any() */
+    PEA_TRUST_FIRST_USE,     /* no rule: what is remembered of the name that was dialled */
+    PEA_TRUST_ASKED          /* no rule: the callback of pea_trust_ask() */
+} pea_trust_ground;
+
+/* Filled in by pea_trust_explain(). */
+typedef struct pea_trust_account {
+    pea_trust_ground ground;
+    const char *file; /* where the first four rules are written; good as long as the trust. NULL: a call made them */
+    uint32_t line;    /* in it; with file NULL: which one of pea_trust_add(), from 1; 0: pea_trust_allow() or deny() */
+    char text[PEA_TEXT_MAX + 1]; /* where it is refused: the sentence for our own log */
+} pea_trust_account;
+
+/* What the policy would say of a peer, and why: for tools and for who wonders. Nobody is asked, nothing is remembered
+ * or logged, and no connection is touched; candidate->proven is not looked at. peer->name and peer->role are filled in
+ * as the policy would.
+ * PEA_OK | PEA_E_REFUSED | PEA_WAIT: only the callback of pea_trust_ask() knows. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_explain(pea_trust *trust, pea_peer *peer, const pea_candidate *candidate,
+                                                 pea_trust_account *account);
 
 /* Trust on first use, for outbound dials: a peer that no rule names and that this side dialled is let in when its name
  * (else its address) was never dialled before, and remembered in the file at `path` (made if missing, mode 0600); from

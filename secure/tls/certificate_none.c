@@ -36,3 +36,23 @@ pea_err pea_identity_load_certificate(pea_identity **identity, const char *certi
     (void)identity, (void)certificate_file, (void)key_file, (void)ask, (void)arg;
     return unsupported(why);
 }
+
+pea_err pea_identity_generate_certificate(pea_identity **identity, const char *name, uint32_t days, pea_error *why)
+{
+    (void)identity, (void)name, (void)days;
+    return unsupported(why);
+}
+
+pea_err pea_identity_save_certificate(const pea_identity *identity, const char *certificate_file, const char *key_file,
+                                      pea_error *why)
+{
+    (void)identity, (void)certificate_file, (void)key_file;
+    return unsupported(why);
+}
+
+pea_err pea_trust_explain_certificate(pea_trust *trust, pea_span certificate, const pea_candidate *candidate,
+                                      pea_peer *peer, pea_trust_account *account, pea_error *why)
+{
+    (void)trust, (void)certificate, (void)candidate, (void)peer, (void)account;
+    return unsupported(why);
+}

@@ -274,13 +274,82 @@ static void safe_files_only(void **state)
     assert_int_equal(close(fd) + unlink(file), 0);
 }
 
+/* ---- Made here ---- */
+
+static void made_here(void **state)
+{
+    char folder[] = "/tmp/peapod-made-XXXXXX", crt[64], key[64], other[64];
+    uint8_t text[4096];
+    struct stat st;
+    pea_error why;
+    pea_identity *made, *again = NULL;
+    pea_peer peer, same;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(crt, sizeof crt, "%s/a.crt", folder);
+    (void)snprintf(key, sizeof key, "%s/a.key", folder);
+    (void)snprintf(other, sizeof other, "%s/b.key", folder);
+    check_ok(pea_identity_generate_certificate(&made, "db.mesh.example", 1, &why));
+    check_ok(pea_identity_save_certificate(made, crt, key, &why));
+    check_ok(load(&again, crt, key, NULL, &why));
+    pea_identity_peer(made, &peer);
+    pea_identity_peer(again, &same);
+    assert_true(pea_peer_equal(&peer, &same));
+    size_t len = file_read(crt, text, sizeof text);
+    check_ok(pea_peer_from_certificate(&same, (pea_span){text, len}, &why));
+    assert_true(pea_peer_equal(&peer, &same));
+    mbedtls_x509_crt parsed;
+    mbedtls_x509_crt_init(&parsed);
+    text[len] = '\0';
+    assert_int_equal(mbedtls_x509_crt_parse(&parsed, text, len + 1), 0);
+    assert_int_equal(mbedtls_x509_time_is_past(&parsed.valid_to), 0);
+    assert_int_equal(mbedtls_x509_time_is_future(&parsed.valid_from), 0);
+    assert_int_equal(mbedtls_x509_crt_verify(&parsed, &parsed, NULL, "db.mesh.example", &(uint32_t){0}, NULL, NULL), 0);
+    mbedtls_x509_crt_free(&parsed);
+    check_err(pea_identity_save_certificate(made, crt, other, &why), PEA_E_EXISTS); /* both or neither */
+    assert_int_equal(stat(other, &st), -1);
+    check_err(pea_identity_save(made, other, &why), PEA_E_UNSUPPORTED);
+    assert_int_equal(unlink(crt), 0);
+    assert_int_equal(unlink(key), 0);
+    pea_identity_unref(again);
+    pea_identity_unref(made);
+    check_ok(pea_identity_generate(&made, &why));
+    check_err(pea_identity_save_certificate(made, crt, key, &why), PEA_E_UNSUPPORTED);
+    pea_identity_unref(made);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void not_made(void **state)
+{
+    static const char *const names[] = {"", "A.example", "a..example", "a b", "*.example", ".a", "a.", "a,CN=b"};
+    pea_error why;
+    pea_identity *made = NULL;
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        check_err(pea_identity_generate_certificate(&made, names[i], 0, &why), PEA_E_INVALID);
+    check_err(pea_identity_generate_certificate(&made, NULL, 36501, &why), PEA_E_INVALID);
+    assert_null(made);
+    char longest[254], label[65];
+    memset(label, 'a', sizeof label);
+    label[64] = '\0';
+    check_err(pea_identity_generate_certificate(&made, label, 0, &why), PEA_E_INVALID);
+    for (size_t i = 0; i < sizeof longest - 1; i++)
+        longest[i] = i % 10 == 9 ? '.' : 'x';
+    longest[253] = '\0';
+    check_ok(pea_identity_generate_certificate(&made, longest, 36500, &why));
+    pea_identity_unref(made);
+    check_ok(pea_identity_generate_certificate(&made, NULL, 0, &why));
+    pea_identity_unref(made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form),      cmocka_unit_test(who_it_is),
         cmocka_unit_test(what_is_wrong),   cmocka_unit_test(a_callback_that_says_too_much),
         cmocka_unit_test(cut_short),       cmocka_unit_test(noise_is_not_tls),
-        cmocka_unit_test(safe_files_only),
+        cmocka_unit_test(safe_files_only), cmocka_unit_test(made_here),
+        cmocka_unit_test(not_made),
     };
     faults_install();
     return cmocka_run_group_tests_name("certificates as identities", tests, NULL, NULL);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The `peapod` program: its commands, and that what they printed has arrived. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool_priv.h"
+
+static const tool_command commands[] = {
+    {"keygen", "make a key, and print the id that others know it by", tool_keygen},
+    {"id", "print the id and fingerprint of a key, certificate or network key", tool_id},
+    {"cert", "certificates for Noise: issue FILE|ID, show FILE", tool_cert},
+    {"trust", "look at rules: lint FILE, check FILE PEER", tool_trust},
+    {"probe", "say what an endpoint speaks, who it is, and whether it admits us", tool_probe},
+    /* What carries bytes: */
+    {NULL, NULL, NULL},
+};
+
+static int version(void)
+{
+    printf("peapod %s (TLS: %s)\n", pea_version_string(), pea_tls_library());
+    return TOOL_OK;
+}
+
+int main(int argc, char **argv)
+{
+    char name[] = "peapod"; /* however it was called: that is what its manual calls it */
+    int status;
+    tool_name(name);
+    argv[0] = name;
+    if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+        status = version();
+    else
+        status = tool_dispatch(commands, argc, argv);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return tool_fail(TOOL_FAILED, "what was printed could not be written: %s", strerror(errno));
+    return status;
+}

@@ -291,6 +291,9 @@ pea__handshake_state *pea__noise_state(pea_noise *noise);
 /* Sets the next record's number of each direction of a transform that pea_noise_split() made. */
 void pea__record_set_numbers(const pea_transform *transform, uint64_t send, uint64_t receive);
 
+/* Sets how many blocks of AES-GCM its sending key has sealed. */
+void pea__record_set_blocks(const pea_transform *transform, uint64_t blocks);
+
 /* How many records such a transform has opened. */
 uint64_t pea__record_received(const pea_transform *transform);
 

@@ -12,6 +12,8 @@ static const tool_command commands[] = {
     {"trust", "look at rules: lint FILE, check FILE PEER", tool_trust},
     {"probe", "say what an endpoint speaks, who it is, and whether it admits us", tool_probe},
     /* What carries bytes: */
+    {"listen", "wait for a peer: its bytes to standard output, standard input to it", tool_listen},
+    {"connect", "the same with a peer that listens", tool_connect},
     {NULL, NULL, NULL},
 };
 

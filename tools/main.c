@@ -14,6 +14,7 @@ static const tool_command commands[] = {
     /* What carries bytes: */
     {"listen", "wait for a peer: its bytes to standard output, standard input to it", tool_listen},
     {"connect", "the same with a peer that listens", tool_connect},
+    {"forward", "plain connections to a service through authenticated ones", tool_forward},
     {NULL, NULL, NULL},
 };
 

@@ -198,7 +198,7 @@ static bool read_block(tool_stream *s)
         return false;
     }
     s->sent += (uint64_t)n;
-    return s->in.kind != TOOL_END_STEPS;
+    return s->in.kind != TOOL_END_STEPS && (size_t)n == sizeof block; /* less than a block: it is empty for now */
 }
 
 static void read_on(tool_stream *s)

@@ -198,13 +198,14 @@ static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate 
 }
 
 /* Whom a dial of ours met may be known from before, or be new. */
-static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, pea_reason *why)
+static pea_err ask_known(pea_trust *t, const pea_peer *peer, const pea_candidate *c, bool aloud, pea_reason *why)
 {
     char text[2 * PEA_TEXT_MAX]; /* two keys and a path: the reason may be too short for them, the log is not */
     pea_err err = pea__known_peers_check(t->known, c->dialled, peer, c->proven, text, sizeof text);
     if (err == PEA_OK)
         return PEA_OK;
-    pea__trust_say(t, PEA_LOG_ERROR, text);
+    if (aloud)
+        pea__trust_say(t, PEA_LOG_ERROR, text);
     return refuse(why, text);
 }
 
@@ -263,7 +264,7 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
     void *ask_arg = t->ask_arg;
     (void)pthread_mutex_unlock(&t->lock);
     if (ground == PEA_TRUST_FIRST_USE)
-        return ask_known(t, peer, candidate, why);
+        return ask_known(t, peer, candidate, true, why);
     if (ground != PEA_TRUST_ASKED)
         return verdict_of(ground, &a, why);
     pea_err err = ask(ask_arg, peer, candidate);
@@ -292,7 +293,7 @@ pea_err pea_trust_explain(pea_trust *trust, pea_peer *peer, const pea_candidate 
             account->line = a.at[account->ground - PEA_TRUST_ALLOWED].line;
         }
         if (account->ground == PEA_TRUST_FIRST_USE)
-            err = ask_known(trust, peer, &c, &why);
+            err = ask_known(trust, peer, &c, false, &why);
         else
             err = account->ground == PEA_TRUST_ASKED ? PEA_WAIT : verdict_of(account->ground, &a, &why);
     }

@@ -101,8 +101,8 @@ bool tool_options(const tool_usage *usage, int argc, char **argv, const char *co
         POPT_TABLEEND,
     };
     const struct poptOption all[] = {
-        {NULL, '\0', POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)usage->options, 0, NULL, NULL},
         {NULL, '\0', POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)of_all, 0, NULL, NULL},
+        {NULL, '\0', POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)usage->options, 0, NULL, NULL},
         POPT_TABLEEND,
     };
     char arguments[128];
@@ -120,8 +120,9 @@ bool tool_options(const tool_usage *usage, int argc, char **argv, const char *co
         help(usage);
         *status = TOOL_OK;
     } else if (got < -1) {
-        *status = tool_fail(TOOL_USAGE, "%s: %s; --help shows the options",
-                            poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(got));
+        *status =
+            tool_fail(TOOL_USAGE, "%s: %s; --help shows the options", poptBadOption(context, POPT_BADOPTION_NOALIAS),
+                      got == POPT_ERROR_BADNUMBER ? "a number is wanted" : poptStrerror(got));
     } else {
         const char **rest = poptGetArgs(context);
         *args = rest != NULL ? (const char *const *)rest : none;

@@ -102,8 +102,8 @@ typedef struct pea_trust_account {
 } pea_trust_account;
 
 /* What the policy would say of a peer, and why: for tools and for who wonders. Nobody is asked, nothing is remembered
- * and no connection is touched; candidate->proven is not looked at. peer->name and peer->role are filled in as the
- * policy would.
+ * or logged, and no connection is touched; candidate->proven is not looked at. peer->name and peer->role are filled in
+ * as the policy would.
  * PEA_OK | PEA_E_REFUSED | PEA_WAIT: only the callback of pea_trust_ask() knows. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_trust_explain(pea_trust *trust, pea_peer *peer, const pea_candidate *candidate,
                                                  pea_trust_account *account);

@@ -55,7 +55,7 @@ static int dial(void)
 int tool_connect(int argc, char **argv)
 {
     static const tool_usage usage = {
-        .arguments = "ADDRESS",
+        .arguments = "ADDR",
         .examples = "  peapod connect --key alice.key --expect noise:BOB bob.example:4000 < file\n"
                     "  peapod connect --key alice.key --expect noise:BOB 10.0.0.2:4000 | tar x\n",
         .options = options,

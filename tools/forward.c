@@ -30,10 +30,10 @@ static struct {
 } said;
 
 static const struct poptOption own_options[] = {
-    {"listen", 'l', POPT_ARG_ARGV, &said.listen, 0, "the server's side: take peers here", "ADDRESS"},
-    {"to", '\0', POPT_ARG_ARGV, &said.to, 0, "and pass each of them on to this service", "ADDRESS"},
-    {"from", '\0', POPT_ARG_ARGV, &said.from, 0, "the client's side: take plain connections here", "ADDRESS"},
-    {"connect", '\0', POPT_ARG_ARGV, &said.connect, 0, "and pass each of them on to this peer", "ADDRESS"},
+    {"listen", 'l', POPT_ARG_ARGV, &said.listen, 0, "the server's side: take peers here", "ADDR"},
+    {"to", '\0', POPT_ARG_ARGV, &said.to, 0, "and pass each of them on to this service", "ADDR"},
+    {"from", '\0', POPT_ARG_ARGV, &said.from, 0, "the client's side: take plain connections here", "ADDR"},
+    {"connect", '\0', POPT_ARG_ARGV, &said.connect, 0, "and pass each of them on to this peer", "ADDR"},
     {"verbose", 'v', POPT_ARG_NONE, &said.verbose, 0, "say when connections come and go", NULL},
     POPT_TABLEEND,
 };
@@ -292,8 +292,8 @@ static int check(void)
 {
     bool server = said.listen != NULL || said.to != NULL, client = said.from != NULL || said.connect != NULL;
     if (server == client)
-        return tool_fail(TOOL_USAGE, "wanted is either --listen ADDRESS --to ADDRESS, the server's side, or "
-                                     "--from ADDRESS --connect ADDRESS, the client's");
+        return tool_fail(TOOL_USAGE, "wanted is either --listen ADDR --to ADDR, the server's side, or "
+                                     "--from ADDR --connect ADDR, the client's");
     if (server && (said.listen == NULL || said.to == NULL))
         return tool_fail(TOOL_USAGE, "--listen and --to go together");
     if (client && (said.from == NULL || said.connect == NULL))

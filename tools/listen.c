@@ -69,7 +69,7 @@ static int serve(const char *address)
 int tool_listen(int argc, char **argv)
 {
     static const tool_usage usage = {
-        .arguments = "ADDRESS",
+        .arguments = "ADDR",
         .examples = "  peapod listen --key bob.key --expect noise:ALICE 0.0.0.0:4000 > file\n"
                     "  tar c folder | peapod listen --key bob.key --trust authorized_peers '[::]:4000'\n"
                     "  peapod listen --key bob.key --trust authorized_peers --exec 'date' unix:/run/date\n",

@@ -54,7 +54,7 @@ static int add_peer(tool_mesh_file *file, const place *at, char **words, size_t 
     pea_error why = {.code = PEA_OK};
     pea_peer peer;
     if (n < 3)
-        return wrong(at, "wanted is: peer ID ADDRESS...");
+        return wrong(at, "wanted is: peer ID ADDR...");
     if (pea_peer_parse(&peer, words[1], &why) != PEA_OK)
         return wrong(at, why.text);
     for (size_t i = 2; i < n; i++) {
@@ -157,8 +157,8 @@ int tool_mesh_file_read(tool_mesh_file *file, const char *path)
         status = tool_fail(TOOL_USAGE, "%s: there is no line 'key FILE'", path);
     if (status == TOOL_OK && file->listen.n + file->ids.n == 0)
         status = tool_fail(TOOL_USAGE,
-                           "%s: there is nobody to meet: neither a line 'listen ADDRESS' nor 'peer ID "
-                           "ADDRESS'",
+                           "%s: there is nobody to meet: neither a line 'listen ADDR' nor 'peer ID "
+                           "ADDR'",
                            path);
     return status;
 }

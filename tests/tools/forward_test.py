@@ -251,7 +251,7 @@ class ForwardTest(tool.ToolTest):
 
     def test_wrong_use(self):
         for args, text in (
-            ([], "either --listen ADDRESS --to ADDRESS"),
+            ([], "either --listen ADDR --to ADDR"),
             (["--listen", "127.0.0.1:0"], "--listen and --to go together"),
             (["--listen", "127.0.0.1:0", "--to", "x", "--from", "y"], "either"),
             (["--listen", "127.0.0.1:0", "--to", "nonsense"], "'nonsense' is no address"),

@@ -115,7 +115,7 @@ class MeshTest(tool.ToolTest):
             (good + "\nlisten\n", ":4: wanted are two words"),
             (good + "kye bob\n", ":3: 'kye' is no word of this file"),
             (good + "key bob\n", ":3: this was said before"),
-            (good + f"peer {self.ids['bob']}\n", ":3: wanted is: peer ID ADDRESS..."),
+            (good + f"peer {self.ids['bob']}\n", ":3: wanted is: peer ID ADDR..."),
             (good + f"peer {self.ids['bob']} somewhere:1\n", ":3: "),
             (good + f"peer {self.ids['bob']} 127.0.0.1:1\n", ":3: "),
             (good + "peer noise:abc 127.0.0.1:2\n", ":3: "),

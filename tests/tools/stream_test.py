@@ -255,7 +255,7 @@ class Ends(StreamTest):
     def test_wrong_use(self):
         self.fails(self.run_tool("listen", "127.0.0.1:0"), 2, "--key")
         self.fails(self.run_tool("listen", *self.who("bob", "alice"), "nonsense"), 1, "nonsense")
-        self.fails(self.run_tool("connect", *self.who("bob", "alice")), 2, "ADDRESS")
+        self.fails(self.run_tool("connect", *self.who("bob", "alice")), 2, "ADDR")
 
 
 class Commands(StreamTest):

@@ -3,6 +3,9 @@
  * one block, from the block itself; what comes is written from where it was decrypted. Who cannot go on stops the other:
  * a full queue stops the reading, a full descriptor pauses the connection.
  *
+ * The beginning: who dialled says so, with the first bytes of his own; whoever only looked in (`probe`) began nothing, no
+ * command was run for him and no input lost.
+ *
  * The end: an empty message says that the input has ended, and the other end's output may end. END says more: all that
  * came is written, and nothing follows. Two ENDs, and both ends know that everything has arrived, not only left. A
  * foreign peer knows no such message: there the end of the stream is all that is said. */
@@ -16,6 +19,7 @@
 
 /* Bytes of a message: it fills a write of the library's, which then lends it instead of copying it. */
 #define BLOCK_BYTES 61440u
+#define HELLO "peapod stream 1" /* the first message of who dialled */
 #define BLOCKS_PER_EVENT 16u    /* a busy stream lets the others have their turn */
 #define HIGH_WATER (128u << 10) /* bytes queued, above which reading waits: two blocks */
 #define LINGER_MS 10000u        /* what is queued when one end fails still goes out */
@@ -39,7 +43,8 @@ struct tool_stream {
     void *arg;
 };
 
-static uint8_t block[BLOCK_BYTES]; /* of whoever reads just now: nothing of it outlives a send */
+static void (*begins)(pea_conn *conn, void *user); /* what the command does with a connection: it has one node */
+static uint8_t block[BLOCK_BYTES];                 /* of whoever reads just now: nothing of it outlives a send */
 
 /* ---- The end ---- */
 
@@ -262,10 +267,19 @@ static size_t write_some(tool_stream *s, const uint8_t *data, size_t len)
     return done;
 }
 
+static void on_hello(pea_conn *conn, const uint8_t *data, size_t len, void *user)
+{
+    if (len == strlen(HELLO) && memcmp(data, HELLO, len) == 0)
+        begins(conn, user);
+    else
+        pea_conn_close(conn, PEA_CODE_APPLICATION | TOOL_CODE_INPUT, "this carries a stream, and nothing else");
+}
+
 static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *user)
 {
     tool_stream *s = pea_conn_user(conn);
-    (void)user;
+    if (s == NULL)
+        on_hello(conn, data, len, user);
     if (s == NULL || s->failed)
         return;
     if (len == 0 || s->heard_eof) {
@@ -403,11 +417,24 @@ void tool_stream_counts(const tool_stream *s, uint64_t *sent, uint64_t *received
     *received = s->received;
 }
 
+static void on_connect(pea_conn *conn, void *user)
+{
+    if (pea_conn_side(conn) == PEA_RESPONDER)
+        return; /* until there is a hello */
+    if (pea_conn_send(conn, HELLO, strlen(HELLO)) == PEA_OK)
+        begins(conn, user);
+    else
+        pea_conn_abort(conn);
+}
+
 int tool_stream_node(pea_node **node, pea_runtime *runtime, const tool_security *security, pea_mode mode,
                      pea_node_callbacks *on, void *user)
 {
     pea_error why = {.code = PEA_OK};
     pea_codec *codec = NULL;
+    begins = on->on_connect;
+    if (mode == PEA_NATIVE)
+        on->on_connect = on_connect;
     on->on_message = on_message;
     on->on_drain = on_drain;
     on->on_end = on_end;

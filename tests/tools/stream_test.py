@@ -192,6 +192,15 @@ class Ends(StreamTest):
         self.succeeds(listener)
         self.assertEqual(self.read("out"), b"from a friend")
 
+    def test_who_only_looks_in_begins_nothing(self):
+        self.write("in", "for a friend")
+        listener, address = self.listens(stdin=self.opened("in", "rb"))
+        seen = subprocess.run([tool.PEAPOD, "probe", *self.who("alice", "bob"), address], stdout=subprocess.PIPE)
+        self.assertEqual(seen.returncode, 0, seen.stdout)
+        self.succeeds(self.connects(address, stdout=self.opened("out", "wb")))
+        self.succeeds(listener)
+        self.assertEqual(self.read("out"), b"for a friend")
+
     def test_another_listener_than_was_meant(self):
         _, address = self.listens(me="mallory")
         self.fails(self.connects(address, stdin=subprocess.DEVNULL), 4, self.ids["mallory"])

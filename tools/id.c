@@ -6,8 +6,6 @@
 
 #include "tool_priv.h"
 
-#define CERTIFICATE_MAX 131072u /* bytes: what the library reads */
-
 static int only_id;
 
 static const struct poptOption options[] = {
@@ -26,20 +24,26 @@ static const tool_usage usage = {
     .most = -1,
 };
 
-/* A certificate is public: it is read whatever its mode. What else was in the buffer is wiped. */
-static pea_err from_certificate(pea_peer *peer, const char *file)
+bool tool_read_certificate(const char *file, uint8_t text[TOOL_CERTIFICATE_MAX], size_t *len)
 {
-    static uint8_t text[CERTIFICATE_MAX];
     FILE *from = fopen(file, "re");
     if (from == NULL)
-        return PEA_E_SYS;
-    (void)setvbuf(from, NULL, _IONBF, 0);
-    size_t len = fread(text, 1, sizeof text, from);
-    bool whole = len < sizeof text && !ferror(from);
+        return false;
+    (void)setvbuf(from, NULL, _IONBF, 0); /* no copy of it is left that nobody wipes */
+    *len = fread(text, 1, TOOL_CERTIFICATE_MAX, from);
+    bool whole = *len < TOOL_CERTIFICATE_MAX && !ferror(from);
     (void)fclose(from);
-    pea_err err = whole ? pea_peer_from_certificate(peer, (pea_span){text, len}, NULL) : PEA_E_FORMAT;
+    return whole;
+}
+
+static bool from_certificate(pea_peer *peer, const char *file)
+{
+    static uint8_t text[TOOL_CERTIFICATE_MAX];
+    size_t len;
+    bool is = tool_read_certificate(file, text, &len) &&
+              pea_peer_from_certificate(peer, (pea_span){text, len}, NULL) == PEA_OK;
     explicit_bzero(text, sizeof text);
-    return err;
+    return is;
 }
 
 /* Says what is wrong with a file that is none of those that are known. */
@@ -61,7 +65,7 @@ int tool_identify(pea_peer *peer, const char *what)
         pea_identity_unref(identity);
         return TOOL_OK;
     }
-    return from_certificate(peer, what) == PEA_OK ? TOOL_OK : neither(what, &why);
+    return from_certificate(peer, what) ? TOOL_OK : neither(what, &why);
 }
 
 /* False: it is none, or cannot be read; nothing was said. A line of base64 alone could be either: it is taken for the

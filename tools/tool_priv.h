@@ -41,8 +41,8 @@ int tool_mesh(int argc, char **argv);
 
 /* ---- Options: options.c ---- */
 
-/* Every option with a text is POPT_ARG_ARGV into one of these, NULL or ended by NULL, so that one that is given twice is
- * seen. One that may be given more than once has `val` TOOL_MANY. */
+/* Every option with a text is POPT_ARG_ARGV into one of these, NULL or ended by NULL, so that one that is given twice
+ * is seen. One that may be given more than once has `val` TOOL_MANY. */
 typedef const char **tool_texts;
 #define TOOL_MANY 1
 
@@ -89,10 +89,15 @@ int tool_status(pea_err err);
  * TOOL_OK | another status, and the error is printed */
 int tool_identify(pea_peer *peer, const char *what);
 
+/* Reads a file of certificates whole, whatever its mode: they are public. False: it cannot be read, or is too long.
+ * What turns out to be something else is the caller's to wipe. */
+#define TOOL_CERTIFICATE_MAX 131072u
+bool tool_read_certificate(const char *file, uint8_t text[TOOL_CERTIFICATE_MAX], size_t *len);
+
 /* "id ..." and "fingerprint ..." to stdout. */
 void tool_show_peer(const pea_peer *peer);
 
-/* "network-key ...": a fingerprint by which persons can see that they have the same one. It gives nothing of it away. */
+/* "network-key ...": a fingerprint by which persons see that they have the same one. It gives nothing of it away. */
 void tool_show_network_key(const uint8_t key[PEA_KEY_BYTES]);
 
 /* ---- Who we are and whom we let in: security.c ---- */
@@ -105,7 +110,8 @@ typedef struct tool_security_texts {
 
 extern tool_security_texts tool_security_said;
 
-/* --key, --cert, --trust, --expect, --known, --network-name, --network-key, --tls, --noise. Include it by TOOL_SECURITY_OPTIONS. */
+/* --key, --cert, --trust, --expect, --known, --network-name, --network-key, --tls, --noise. Include it by
+ * TOOL_SECURITY_OPTIONS. */
 extern const struct poptOption tool_security_options[];
 #define TOOL_SECURITY_OPTIONS                                                                                \
     {                                                                                                        \

@@ -114,20 +114,29 @@ static int read_at(int64_t *ms, const char *text)
     return TOOL_OK;
 }
 
-static int read_candidate(pea_candidate *candidate, pea_addr *from)
+/* Who is asked about, and how it comes. */
+typedef struct question {
+    const char *who;
+    pea_trust *trust;
+    pea_addr from;
+    pea_candidate candidate; /* may point to `from` */
+} question;
+
+static int read_candidate(question *q)
 {
     const char *at = tool_text(said_at), *where = tool_text(said_from);
+    pea_candidate *c = &q->candidate;
     int status = TOOL_OK;
-    *candidate = (pea_candidate){.side = PEA_RESPONDER, .dialled = tool_text(said_dialled)};
-    if (candidate->dialled != NULL)
-        candidate->side = PEA_INITIATOR;
+    *c = (pea_candidate){.side = PEA_RESPONDER, .dialled = tool_text(said_dialled)};
+    if (c->dialled != NULL)
+        c->side = PEA_INITIATOR;
     else if (said_known != NULL)
         return tool_fail(TOOL_USAGE, "--known is for peers that we dial: say --dialled NAME too");
     if (at != NULL)
-        status = read_at(&candidate->wall_ms, at);
+        status = read_at(&c->wall_ms, at);
     if (status == TOOL_OK && where != NULL) {
-        status = read_from(from, where);
-        candidate->from = from;
+        status = read_from(&q->from, where);
+        c->from = &q->from;
     }
     return status;
 }
@@ -174,47 +183,63 @@ static void show_text(const char *what, const char *text)
         printf("%s %s\n", what, shown);
 }
 
-static int explain(pea_trust *trust, pea_peer *peer, const pea_candidate *candidate)
+/* Asks about the holder of a certificate. False: the file is none. */
+static bool ask_certificate(const question *q, pea_peer *peer, pea_trust_account *account, pea_err *verdict)
+{
+    static uint8_t text[TOOL_CERTIFICATE_MAX];
+    size_t len;
+    bool is = tool_read_certificate(q->who, text, &len);
+    if (is) {
+        *verdict = pea_trust_explain_certificate(q->trust, (pea_span){text, len}, &q->candidate, peer, account, NULL);
+        is = *verdict >= 0 || *verdict == PEA_E_REFUSED;
+    }
+    explicit_bzero(text, sizeof text);
+    return is;
+}
+
+static int explain(const question *q)
 {
     pea_trust_account account;
+    pea_peer peer;
+    pea_err verdict = PEA_OK;
     char text[4 * PEA_TEXT_MAX + 1];
-    pea_err err = pea_trust_explain(trust, peer, candidate, &account);
+    if (!ask_certificate(q, &peer, &account, &verdict)) {
+        int status = tool_identify(&peer, q->who);
+        if (status != TOOL_OK)
+            return status;
+        verdict = pea_trust_explain(q->trust, &peer, &q->candidate, &account);
+    }
     (void)pea_text_escape(account.text, strlen(account.text), text, sizeof text);
-    if (err == PEA_OK)
-        printf("admitted%s\n", account.ground != PEA_TRUST_FIRST_USE
-                                   ? ""
-                                   : ": no rule names this peer, and nothing else is known of that name");
+    bool unknown_place = account.ground == PEA_TRUST_ANOTHER_PLACE && q->candidate.from == NULL;
+    if (verdict == PEA_OK)
+        printf("admitted%s\n", account.ground == PEA_TRUST_FIRST_USE
+                                   ? ": no rule names this peer, and nothing else is known of that name"
+                                   : "");
     else
         printf("refused: %s%s\n", text,
-               account.ground == PEA_TRUST_ANOTHER_PLACE && candidate->from == NULL
-                   ? "; where the peer comes from is not known: say --from ADDR"
-                   : "");
+               unknown_place ? "; where the peer comes from is not known: say --from ADDR" : "");
     show_line(&account);
-    if (err == PEA_OK) {
-        show_text("name", peer->name);
-        show_text("role", peer->role);
+    if (verdict == PEA_OK) {
+        show_text("name", peer.name);
+        show_text("role", peer.role);
     }
-    return err == PEA_OK ? TOOL_OK : TOOL_REFUSED;
+    return verdict == PEA_OK ? TOOL_OK : TOOL_REFUSED;
 }
 
 static int check(int argc, char **argv)
 {
     const char *const *args;
-    pea_candidate candidate;
-    pea_addr from;
-    pea_peer peer;
-    pea_trust *trust = NULL;
+    question q = {.trust = NULL};
     int status;
     if (!tool_options(&check_usage, argc, argv, &args, &status))
         return status;
-    status = read_candidate(&candidate, &from);
+    q.who = args[1];
+    status = read_candidate(&q);
     if (status == TOOL_OK)
-        status = load(&trust, args[0]);
+        status = load(&q.trust, args[0]);
     if (status == TOOL_OK)
-        status = tool_identify(&peer, args[1]);
-    if (status == TOOL_OK)
-        status = explain(trust, &peer, &candidate);
-    pea_trust_unref(trust);
+        status = explain(&q);
+    pea_trust_unref(q.trust);
     tool_options_done(check_options);
     return status;
 }

@@ -53,6 +53,16 @@ PEA_API PEA_MUST_CHECK pea_err pea_identity_save_certificate(const pea_identity 
  * PEA_OK | PEA_E_FORMAT | PEA_E_UNSUPPORTED | PEA_E_NOMEM. Any thread. */
 PEA_API PEA_MUST_CHECK pea_err pea_peer_from_certificate(pea_peer *peer, pea_span certificate, pea_error *why);
 
+/* As pea_trust_explain() of the holder of a certificate (PEM, leaf first and then the intermediate ones; or DER): it is
+ * verified now, as a handshake with him would, up to the roots that the `ca:` rules of `trust` name; his names are not
+ * compared with what is dialled. candidate->vouch is not looked at; `peer` is written. Only whether he has the key is
+ * not known.
+ * As pea_trust_explain(), where PEA_E_REFUSED may mean the certificate: account->text | PEA_E_FORMAT |
+ * PEA_E_UNSUPPORTED | PEA_E_NOMEM: `why` has the sentence. Any thread. */
+PEA_API PEA_MUST_CHECK pea_err pea_trust_explain_certificate(pea_trust *trust, pea_span certificate,
+                                                             const pea_candidate *candidate, pea_peer *peer,
+                                                             pea_trust_account *account, pea_error *why);
+
 /* ---- The stage ---- */
 
 typedef enum pea_tls_version {

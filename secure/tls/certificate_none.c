@@ -49,3 +49,10 @@ pea_err pea_identity_save_certificate(const pea_identity *identity, const char *
     (void)identity, (void)certificate_file, (void)key_file;
     return unsupported(why);
 }
+
+pea_err pea_trust_explain_certificate(pea_trust *trust, pea_span certificate, const pea_candidate *candidate,
+                                      pea_peer *peer, pea_trust_account *account, pea_error *why)
+{
+    (void)trust, (void)certificate, (void)candidate, (void)peer, (void)account;
+    return unsupported(why);
+}

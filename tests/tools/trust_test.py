@@ -82,6 +82,19 @@ class Check(ToolTest):
         t = self.certificate("t")
         self.write("rules", f"{t} name=t\n")
         self.says(0, "admitted", "rules:1: ", "name t", args=["t.crt"])
+        self.write("rules", f"{self.a}\n")
+        self.says(4, "refused: no rule names this peer", args=["t.crt"])
+
+    @unittest.skipUnless(HAS_TLS, "built without TLS")
+    def test_root(self):
+        """A certificate that stands alone is its own root here."""
+        self.certificate("t", "--name", "db.mesh.example")
+        self.certificate("u", "--name", "db.mesh.example")
+        self.write("rules", f"# by name\nca:t.crt dns:*.mesh.example role=db\n")
+        self.says(0, "admitted", "rules:2: ca:t.crt dns:", "name db.mesh.example", "role db", args=["t.crt"])
+        self.says(4, "refused: no rule names this peer", args=["u.crt"])
+        self.write("rules", f"ca:t.crt dns:web.mesh.example\n")
+        self.says(4, "refused: no rule names this peer", args=["t.crt"])
 
     def test_wrong_use(self):
         check = ["trust", "check", "rules", "c.key"]

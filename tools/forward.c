@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* peapod forward: plain connections through authenticated ones, one for one. The server's side takes peers and dials the
- * service for each; the client's side takes plain connections and dials the peer for each. What happens to one is
- * nothing to the others. */
+/* peapod forward: plain connections through authenticated ones, one for one. The server's side takes peers and
+ * dials the service for each; the client's side takes plain connections and dials the peer for each. What happens
+ * to one is nothing to the others. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -365,8 +365,10 @@ static int serve(void)
 static void clean(void)
 {
     pea_node_free(node);
-    while (all.next != &all)
-        pair_free(all.next);
+    for (pair *p = all.next, *next; p != &all; p = next) {
+        next = p->next;
+        pair_free(p);
+    }
     if (local_fd >= 0)
         tool_plain_unlisten(&local, local_fd);
     pea_runtime_free(runtime);

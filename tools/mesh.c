@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* peapod mesh: a node of a mesh that a file describes. It dials its peers again and again as the address book says, what
- * happens is a line of output, and a line of input goes to everybody who is connected. */
+/* peapod mesh: a node of a mesh that a file describes. It dials its peers again and again as the address book
+ * says, what happens is a line of output, and a line of input goes to everybody who is connected. */
 #include <errno.h>
 #include <ev.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines of a word and what belongs to it; "#" begins a comment. The words are those of the options of other commands. */
+/* Lines of a word and what belongs to it; "#" begins a comment. The words are those of the options of other
+ * commands. */
 #include "mesh_file_priv.h"
 
 #include <errno.h>

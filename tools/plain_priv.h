@@ -15,12 +15,12 @@ typedef struct tool_plain {
     socklen_t len;
 } tool_plain;
 
-/* "127.0.0.1:5432", "[::1]:5432", "unix:/run/x", "unix:@x", and "localhost:5432": a name is asked for now, once, and its
- * first address taken. TOOL_OK | another status, and the error is printed */
+/* "127.0.0.1:5432", "[::1]:5432", "unix:/run/x", "unix:@x", and "localhost:5432": a name is asked for now, once,
+ * and its first address taken. TOOL_OK | another status, and the error is printed */
 int tool_plain_parse(tool_plain *plain, const char *text);
 
-/* Begins to connect. The descriptor, with *sys 0 or EINPROGRESS, else -1 with *sys why; EAGAIN: a Unix socket whose queue
- * is full, to be tried again. */
+/* Begins to connect. The descriptor, with *sys 0 or EINPROGRESS, else -1 with *sys why; EAGAIN: a Unix socket
+ * whose queue is full, to be tried again. */
 int tool_plain_connect(const tool_plain *plain, int *sys);
 
 /* Whether it is connected now: 0, or an errno. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A stream of bytes between a connection and two descriptors, each direction by itself. What is read goes as messages of
- * one block, from the block itself; what comes is written from where it was decrypted. Who cannot go on stops the other:
- * a full queue stops the reading, a full descriptor pauses the connection.
+/* A stream of bytes between a connection and two descriptors, each direction by itself. What is read goes as
+ * messages of one block, from the block itself; what comes is written from where it was decrypted. Who cannot go
+ * on stops the other: a full queue stops the reading, a full descriptor pauses the connection.
  *
- * The beginning: who dialled says so, with the first bytes of his own; whoever only looked in (`probe`) began nothing, no
- * command was run for him and no input lost.
+ * The beginning: who dialled says so, with the first bytes of his own; whoever only looked in (`probe`) began
+ * nothing, no command was run for him and no input lost.
  *
- * The end: an empty message says that the input has ended, and the other end's output may end. END says more: all that
- * came is written, and nothing follows. Two ENDs, and both ends know that everything has arrived, not only left. A
- * foreign peer knows no such message: there the end of the stream is all that is said. */
+ * The end: an empty message says that the input has ended, and the other end's output may end. END says more: all
+ * that came is written, and nothing follows. Two ENDs, and both ends know that everything has arrived, not only
+ * left. A foreign peer knows no such message: there the end of the stream is all that is said. */
 #include "stream_priv.h"
 
 #include <errno.h>

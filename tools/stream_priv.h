@@ -68,9 +68,10 @@ typedef struct tool_stream_opts {
     void *arg;
 } tool_stream_opts;
 
-/* A node for streams: half-close, messages of one block, and no deadline for peers who are slow. `on` has on_connect,
- * which is called once the peer has something to carry, and on_connect_failed; the rest is filled in. The connections' pea_conn_user() is a stream, or NULL: then they are ignored.
- * TOOL_OK | another status, and the error is printed. */
+/* A node for streams: half-close, messages of one block, and no deadline for peers who are slow. `on` has
+ * on_connect, which is called once the peer has something to carry, and on_connect_failed; the rest is filled in.
+ * The connections' pea_conn_user() is a stream, or NULL: then they are ignored. TOOL_OK | another status, and the
+ * error is printed. */
 int tool_stream_node(pea_node **node, pea_runtime *runtime, const tool_security *security, pea_mode mode,
                      pea_node_callbacks *on, void *user);
 

@@ -218,31 +218,39 @@ static bool hello_parse(hello *h, const uint8_t *data, size_t len)
 }
 
 /* Takes a HELLO apart and compares it with what we would say: the table of docs/wire.md, section 6, row by row. */
-static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t *data, size_t len)
+static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t *data, size_t len, hello *h)
 {
     static const verdict malformed = {PEA_CODE_PROTO, "the peer's HELLO is malformed"};
-    hello h = {.unknown = false};
-    if (!hello_parse(&h, data, len) || h.tlv[TLV_VERSION].data == NULL || h.tlv[TLV_VERSION].len != 1)
+    if (!hello_parse(h, data, len) || h->tlv[TLV_VERSION].data == NULL || h->tlv[TLV_VERSION].len != 1)
         return malformed;
-    if (h.tlv[TLV_VERSION].data[0] != WIRE_VERSION) /* first: a later version may shape the rest anew */
+    if (h->tlv[TLV_VERSION].data[0] != WIRE_VERSION) /* first: a later version may shape the rest anew */
         return (verdict){PEA_CODE_VERSION, "the peer's HELLO is of another version of the wire"};
-    if (h.tlv[TLV_NETWORK].data == NULL || h.tlv[TLV_TRANSCRIPT].data == NULL)
+    if (h->tlv[TLV_NETWORK].data == NULL || h->tlv[TLV_TRANSCRIPT].data == NULL)
         return malformed;
     for (unsigned type = TLV_NETWORK; type <= TLV_CAPABILITIES; type++)
-        if (h.tlv[type].data != NULL && !tlv_fits((uint16_t)type, h.tlv[type]))
+        if (h->tlv[type].data != NULL && !tlv_fits((uint16_t)type, h->tlv[type]))
             return malformed;
-    if (memcmp(h.tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
+    if (memcmp(h->tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
         return (verdict){PEA_CODE_NETWORK, "the peer's HELLO names another network"};
-    if (h.tlv[TLV_TRANSCRIPT].len != transcript.len ||
-        (transcript.len > 0 && memcmp(h.tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0))
+    if (h->tlv[TLV_TRANSCRIPT].len != transcript.len ||
+        (transcript.len > 0 && memcmp(h->tlv[TLV_TRANSCRIPT].data, transcript.data, transcript.len) != 0))
         return (verdict){
             PEA_CODE_PROTO,
             "the peer's HELLO and ours differ in what was said in plaintext before: somebody may have changed it"};
-    verdict v = attributes_check(p->chain, h.tlv);
-    if (v.code == PEA_CODE_NORMAL && h.unknown)
+    verdict v = attributes_check(p->chain, h->tlv);
+    if (v.code == PEA_CODE_NORMAL && h->unknown)
         v = (verdict){PEA_CODE_VERSION,
                       "the peer's HELLO has an attribute that must be understood and is not known here"};
     return v;
+}
+
+/* What it says of the peer's application, for whoever asks. */
+static pea_err hello_keep(pea_pipe *p, const hello *h)
+{
+    pea_span range = h->tlv[TLV_RANGE], capabilities = h->tlv[TLV_CAPABILITIES];
+    return pea__hello_keep(p, h->tlv[TLV_APPLICATION], range.data != NULL ? (uint32_t)get_be(range.data, 4) : 0,
+                           range.data != NULL ? (uint32_t)get_be(range.data + 4, 4) : 0,
+                           capabilities.data != NULL ? get_be(capabilities.data, 8) : 0);
 }
 
 /* ---- Farewells ---- */
@@ -439,7 +447,10 @@ static pea_err hear_hello(pea_pipe *p, const uint8_t *data, size_t len)
     p->heard |= PEA__HELLO;
     pea_buf transcript = {.pool = p->pool};
     pea_err err = pea__transcript_write(p, true, &transcript);
-    verdict v = err == PEA_OK ? hello_check(p, (pea_span){transcript.data, transcript.len}, data, len) : fine;
+    hello h = {.unknown = false};
+    verdict v = err == PEA_OK ? hello_check(p, (pea_span){transcript.data, transcript.len}, data, len, &h) : fine;
+    if (err == PEA_OK && v.code == PEA_CODE_NORMAL)
+        err = hello_keep(p, &h);
     pea_buf_free(&transcript);
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);

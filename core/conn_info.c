@@ -41,6 +41,23 @@ const pea_addr *pea_conn_remote(const pea_conn *c)
     return pea__place_whole(remote.out);
 }
 
+pea_err pea_conn_hello(const pea_conn *c, pea_hello *hello)
+{
+    return pea__forked(c->node->runtime) ? PEA_E_FORKED : pea_pipe_hello(c->pipe, hello);
+}
+
+pea_err pea_conn_binding(const pea_conn *c, void *out, size_t *len)
+{
+    return pea__forked(c->node->runtime) ? PEA_E_FORKED : pea_pipe_binding(c->pipe, out, len);
+}
+
+pea_err pea_conn_export(const pea_conn *c, const char *label, const void *context, size_t context_len, void *out,
+                        size_t len)
+{
+    return pea__forked(c->node->runtime) ? PEA_E_FORKED
+                                         : pea_pipe_export(c->pipe, label, context, context_len, out, len);
+}
+
 size_t pea_conn_queued(const pea_conn *c)
 {
     return pea_pipe_queued(c->pipe);

@@ -180,6 +180,7 @@ void pea_pipe_free(pea_pipe *p)
     pea_chain_unref(p->chain);
     pea__verdict_free(p);
     pea__free(p->name);
+    pea__free(p->hello);
     if (!p->conn_owned && p->remote != NULL)
         pea__place_clear(p->remote);
     if (!p->conn_owned)

@@ -103,6 +103,13 @@ struct pea__lent {
     pea_msg *msg; /* NULL: it is the caller's, and so is this */
 };
 
+/* What the peer's HELLO said of its application, if it said anything. */
+typedef struct pea__hello {
+    uint64_t capabilities;
+    uint32_t lowest, highest;
+    char application[]; /* "": unnamed */
+} pea__hello;
+
 /* The types of chunks: docs/wire.md. */
 enum {
     PEA__CHUNK_HELLO = 1,
@@ -151,6 +158,7 @@ struct pea_pipe {
     uint32_t tx_rest;   /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
     uint32_t skip;      /* bytes of an unknown chunk still to come */
     uint32_t discarded; /* bytes that came after our farewell */
+    pea_err answer;     /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
     size_t left;        /* bytes of the DATA chunk still to come; SIZE_MAX: no chunks */
     int64_t now_ms, wall_ms;
     uint64_t sealed_total, sealed_when_empty;
@@ -162,11 +170,11 @@ struct pea_pipe {
     pea_codec *codec;
     pea_policy *policy;
     pea__verdict *verdict;
-    char *name; /* that was dialled; NULL: none was given */
+    pea__hello *hello; /* NULL: it said nothing but what it must */
+    char *name;        /* that was dialled; NULL: none was given */
     pea_reason *reason;
     pea__place *remote; /* the connection's, or else the pipe's own; NULL: not known */
     uint64_t runtime_id, conn_id, wait;
-    pea_err answer; /* of the last wait: PEA_WAIT while it is open, PEA_MORE: there was none */
     uint32_t high_water, low_water;
     pea__floor floors[]; /* as many as the chain has stages: pea__floor_at() */
 };
@@ -263,6 +271,12 @@ void pea__tx_cut(pea_pipe *p);
 
 /* seals through the transforms below `floor`, to the wire at once */
 PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);
+
+/* ---- pipe_hello.c ---- */
+
+/* What the peer says of its application: data is NULL where it does not. PEA_OK | PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__hello_keep(pea_pipe *p, pea_span application, uint32_t lowest, uint32_t highest,
+                                       uint64_t capabilities);
 
 /* ---- channel.c ---- */
 

@@ -54,12 +54,19 @@ static int neither(const char *what, const pea_error *why)
     return tool_fail_why(what, why);
 }
 
+static bool looks_like_id(const char *what)
+{
+    return strncmp(what, "noise:", 6) == 0 || strncmp(what, "spki:", 5) == 0 || strncmp(what, "other:", 6) == 0;
+}
+
 int tool_identify(pea_peer *peer, const char *what)
 {
     pea_error why = {.code = PEA_OK};
     pea_identity *identity = NULL;
-    if (pea_peer_parse(peer, what, NULL) == PEA_OK)
+    if (pea_peer_parse(peer, what, &why) == PEA_OK)
         return TOOL_OK;
+    if (looks_like_id(what))
+        return tool_fail(TOOL_FAILED, "%s: %s", what, why.text);
     if (pea_identity_load(&identity, what, &why) == PEA_OK) {
         pea_identity_peer(identity, peer);
         pea_identity_unref(identity);

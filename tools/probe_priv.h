@@ -28,8 +28,8 @@ typedef struct probe_target {
  * that says so. TOOL_OK | another status, and the error is printed */
 int probe_resolve(probe_target *target, const char *text, int timeout_ms);
 
-/* A connected, non-blocking socket to the first of them that takes us; target->at is which. -1: none did, with the errno
- * of the last one. */
+/* A connected, non-blocking socket to the first of them that takes us, which is target->at. -1: none did, with the
+ * errno of the last one. */
 int probe_dial(probe_target *target, int64_t deadline_us);
 
 /* Microseconds of the monotonic clock. */

@@ -60,6 +60,13 @@ PEA_API pea_state pea_conn_state(const pea_conn *conn);
 PEA_API const pea_peer *pea_conn_peer(const pea_conn *conn);
 PEA_API const pea_addr *pea_conn_remote(const pea_conn *conn);
 
+/* As pea_pipe_hello(), pea_pipe_binding() (public, never a key) and pea_pipe_export() (secret), from on_connect until
+ * on_disconnect returned; and PEA_E_FORKED. */
+PEA_API PEA_MUST_CHECK pea_err pea_conn_hello(const pea_conn *conn, pea_hello *hello);
+PEA_API PEA_MUST_CHECK pea_err pea_conn_binding(const pea_conn *conn, void *out, size_t *len);
+PEA_API PEA_MUST_CHECK pea_err pea_conn_export(const pea_conn *conn, const char *label, const void *context,
+                                               size_t context_len, void *out, size_t len);
+
 PEA_API size_t pea_conn_queued(const pea_conn *conn); /* bytes that wait to be written */
 
 /* A pointer of the user's own; NULL at first. */

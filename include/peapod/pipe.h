@@ -146,6 +146,45 @@ PEA_API const pea_peer *pea_pipe_peer(const pea_pipe *pipe);
 /* Who was refused, if somebody was: the peer of the sticky verdict. NULL: nobody. As pea_pipe_peer() otherwise. */
 PEA_API const pea_peer *pea_pipe_refused(const pea_pipe *pipe);
 
+/* What the peer's HELLO says of its application (native mode): PEA_CHAIN(.application) and the like of its chain. It is
+ * the peer's own word, and as good as the peer is. */
+typedef struct pea_hello {
+    const char *application; /* UTF-8 (a zero byte in it is shown as a space); "": unnamed. Good as long as the pipe */
+    uint32_t application_lowest, application_highest; /* both 0: not said */
+    uint64_t capabilities;                            /* 0: not said */
+} pea_hello;
+
+/* Fills in `*hello`, from READY on. After an error it is as before.
+ * PEA_OK | PEA_E_STATE (never READY yet) | PEA_E_UNSUPPORTED (a foreign mode: there is no HELLO) */
+PEA_API PEA_MUST_CHECK pea_err pea_pipe_hello(const pea_pipe *pipe, pea_hello *hello);
+
+#define PEA_BINDING_MAX 64u          /* bytes of the longest channel binding */
+#define PEA_EXPORT_LABEL_MAX 249u    /* bytes of a label: what TLS 1.3 has room for */
+#define PEA_EXPORT_CONTEXT_MAX 1024u /* bytes of a context: hash what is longer */
+#define PEA_EXPORT_MAX 8160u         /* bytes that are asked for at once: what HKDF gives with a hash of 32 bytes */
+
+/* The channel binding: bytes that name this channel, the same on both sides and on no other connection. They are
+ * PUBLIC: whoever watched the handshake may be able to compute them. Sign them, compare them, never use them as a key
+ * or in place of one: pea_pipe_export() is for that. Noise: the handshake hash, 32 or 64 bytes. TLS: tls-exporter of
+ * RFC 9266, 32 bytes. From READY on, of the innermost transform; stages have pea_stage_binding().
+ * `*len` is the room at `out` (PEA_BINDING_MAX is always enough), then what was written. After an error both are as
+ * before.
+ * PEA_OK | PEA_E_STATE (never READY yet) | PEA_E_UNSUPPORTED (a plain chain; TLS 1.2 without the extended master secret
+ * of RFC 7627) | PEA_E_TOO_BIG (room) | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_pipe_binding(const pea_pipe *pipe, void *out, size_t *len);
+
+/* `len` SECRET bytes that both sides of this channel can compute, and nobody else: for tokens, or keys of the
+ * application's own. They differ for another connection, label or context; asked for again they are the same. Noise: as
+ * docs/wire.md, section 11; TLS 1.3: the exporter of RFC 8446, section 7.5. From READY on, of the innermost transform.
+ * label: what the secret is for, 1 to PEA_EXPORT_LABEL_MAX bytes; one for each purpose, and for each length: with Noise
+ * a longer answer begins with the shorter one. context: at most PEA_EXPORT_CONTEXT_MAX bytes, any; no context (NULL)
+ * and an empty one are the same, with Noise as with TLS 1.3. After an error `out` is as before.
+ * PEA_OK | PEA_E_INVALID (no label, or an empty one; no `out` or context where its length is not 0; a `len` of 0)
+ * | PEA_E_TOO_BIG (a longer label or context, or more than PEA_EXPORT_MAX bytes) | PEA_E_STATE (never READY yet)
+ * | PEA_E_UNSUPPORTED (a plain chain; TLS 1.2, docs/tls.md says why) | PEA_E_NOMEM */
+PEA_API PEA_MUST_CHECK pea_err pea_pipe_export(const pea_pipe *pipe, const char *label, const void *context,
+                                               size_t context_len, void *out, size_t len);
+
 /* As pea_transform_ops.query of the innermost transform. PEA_OK | PEA_E_UNSUPPORTED | < 0 */
 PEA_API PEA_MUST_CHECK pea_err pea_pipe_query(const pea_pipe *pipe, pea_query what, pea_span in, void *out,
                                               size_t *len);

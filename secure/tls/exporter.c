@@ -53,8 +53,12 @@ static pea_err export(const pea__tls_secrets *s, pea_span label, const pea_span 
     return export_12(s, text, context, out, len);
 }
 
+/* Not of TLS 1.2: there a secret is bound to the two who made it only with the extended master secret, which a peer may
+ * leave out. */
 pea_err pea__tls_export(const pea__tls_secrets *secrets, pea_span in, void *out, size_t len)
 {
+    if (secrets->version != PEA_TLS_1_3)
+        return PEA_E_UNSUPPORTED;
     const uint8_t *zero = in.len > 0 ? memchr(in.data, '\0', in.len) : NULL;
     if (zero == NULL)
         return export(secrets, in, NULL, out, len);

@@ -49,7 +49,7 @@ static pea_err check_name(const char *name, pea_error *why)
 /* subjectAltName with one DNS name, as mbedTLS 2.28 cannot write it by itself. */
 static int set_alternative_name(mbedtls_x509write_cert *writer, const char *name)
 {
-    uint8_t der[300], *at = der + sizeof der;
+    uint8_t der[300] = {0}, *at = der + sizeof der; /* it is written from the end */
     int n = mbedtls_asn1_write_raw_buffer(&at, der, (const uint8_t *)name, strlen(name)), whole = n;
     int more = n < 0 ? n : mbedtls_asn1_write_len(&at, der, (size_t)n);
     whole += more;
@@ -232,7 +232,7 @@ pea_err pea_identity_save_certificate(const pea_identity *identity, const char *
     pea_err err = chain_text(identity, &certificate, &len, why);
     if (err == PEA_OK)
         err = key_text(identity, &key, why);
-    if (err == PEA_OK)
+    if (err == PEA_OK && key.data != NULL)
         err = pea__file_save(key_file, (const char *)key.data, strlen((const char *)key.data), why);
     if (err == PEA_OK) {
         err = pea__file_save(certificate_file, certificate, len, why);

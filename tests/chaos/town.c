@@ -236,6 +236,18 @@ static record *check_record(pea_conn *conn, const char *where)
     return r;
 }
 
+static void look_inside(pea_conn *conn)
+{
+    uint8_t secret[64], binding[PEA_BINDING_MAX];
+    size_t len = sizeof binding;
+    pea_hello hello;
+    must(pea_conn_hello(conn, &hello), "pea_conn_hello", NULL);
+    if (hello.application[0] != '\0')
+        chaos_fail("somebody of the application %s", hello.application);
+    (void)ALLOWED(pea_conn_export(conn, "chaos", "context", 7, secret, sizeof secret), PEA_E_UNSUPPORTED);
+    (void)ALLOWED(pea_conn_binding(conn, binding, &len), PEA_E_UNSUPPORTED);
+}
+
 static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *user)
 {
     pea_msg *msg;
@@ -271,6 +283,9 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
             broadcast(pea_conn_node(conn), msg, pick);
             pea_msg_unref(msg);
         }
+        break;
+    case 6:
+        look_inside(conn);
         break;
     default:
         if (data[0] > 0 && chance(2) == 0) {

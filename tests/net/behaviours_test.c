@@ -211,7 +211,7 @@ static void unknown_address(void **state)
 {
     net *n = *state;
     char nobody[PEA_ADDR_TEXT_BYTES];
-    close(net_raw_listen(1, nobody)); /* it was there, and is not any more */
+    int bound = net_raw_nobody(nobody);
     net_node(&n->a, PEA_NODE(.name = "a"));
     check_ok(pea_node_connect(n->a.node, nobody, NULL, NULL, NULL));
     net_wait(n, n->a.failures == 1);
@@ -219,6 +219,7 @@ static void unknown_address(void **state)
     check_ok(pea_addr_parse(&there, nobody, NULL));
     assert_null(pea_node_find_addr(n->a.node, &there));
     assert_null(pea_node_find(n->a.node, 12345));
+    close(bound);
 }
 
 static void connection_timeout(void **state)
@@ -322,7 +323,7 @@ static void spam_of_silent_connections_times_out(void **state)
     net *n = *state;
     enum { SPAM = 30 };
     int fds[SPAM];
-    nodes(n, PEA_NODE(.handshake_timeout_ms = 150));
+    nodes(n, PEA_NODE(.handshake_timeout_ms = 150)); /* for those who say nothing */
     for (int i = 0; i < SPAM; i++)
         fds[i] = net_raw_connect(&n->b);
     net_wait(n, n->b.failures == SPAM);
@@ -330,6 +331,7 @@ static void spam_of_silent_connections_times_out(void **state)
     assert_int_equal(counts(&n->b).connections, 0);
     for (int i = 0; i < SPAM; i++)
         close(fds[i]);
+    net_hurry(&n->b, 20000);
     net_meet(n);
 }
 

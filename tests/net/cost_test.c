@@ -104,11 +104,11 @@ static void one_call_reads_a_burst(void **state)
 {
     net *n = *state;
     net_pair(n);
-    for (int i = 0; i < 1000; i++)
+    for (int i = 0; i < 200; i++) /* as much as is one segment even where windows are small */
         check_ok(pea_conn_send(n->a.conn, "a small message", 15));
     pea_conn_flush(n->a.conn);
     receives = 0;
-    net_wait(n, n->b.messages == 1000);
+    net_wait(n, n->b.messages == 200);
     assert_int_equal(receives, 1);
 }
 

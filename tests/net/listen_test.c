@@ -113,7 +113,7 @@ static void dual_stack(void **state)
 {
     net *n = *state;
     pea_listener *both, *alone;
-    char ipv4[PEA_ADDR_TEXT_BYTES];
+    char ipv4[PEA_ADDR_TEXT_BYTES], ipv6[PEA_ADDR_TEXT_BYTES];
     if (!ipv6_is_here(n))
         skip();
     check_ok(pea_node_listen(n->b.node, "[::]:0", PEA_LISTEN(.dual_stack = true), &both, NULL));
@@ -121,11 +121,13 @@ static void dual_stack(void **state)
     net_dial(&n->a, &n->b);
     net_wait(n, n->a.connects == 1 && n->b.connects == 1);
     assert_int_equal(pea_conn_remote(n->b.conn)->family, PEA_ADDR_IPV6); /* mapped */
-    check_ok(pea_node_listen(n->b.node, "[::]:0", NULL, &alone, NULL));
-    (void)snprintf(ipv4, sizeof ipv4, "127.0.0.1:%u", pea_listener_addr(alone)->port);
+    int nobody = net_raw_nobody(ipv4); /* the same port is not somebody else's there */
+    (void)snprintf(ipv6, sizeof ipv6, "[::]%s", strchr(ipv4, ':'));
+    check_ok(pea_node_listen(n->b.node, ipv6, NULL, &alone, NULL));
     check_ok(pea_node_connect(n->a.node, ipv4, NULL, NULL, NULL));
     net_wait(n, n->a.failures == 1);
     assert_int_equal(n->a.reason.sys, ECONNREFUSED);
+    close(nobody);
 }
 
 static void unix_mode(void **state)

@@ -55,9 +55,7 @@ static void party_free(party *p)
 
 static void node_make(net_side *side, party *p)
 {
-    /* Changed lengths leave a side waiting for more: its deadline is short, and the test waits for its event. */
-    net_node(side, PEA_NODE(.chain = p->chain, .policy = pea_trust_policy(p->trust), .handshake_timeout_ms = 400,
-                            .partial_timeout_ms = 400, .linger_ms = 400));
+    net_node(side, PEA_NODE(.chain = p->chain, .policy = pea_trust_policy(p->trust), .linger_ms = 400));
 }
 
 /* Two nodes that differ in nothing but what ca and cb say, and do not know each other yet. */
@@ -93,6 +91,13 @@ static void dial(const pea_peer *expect)
     pea_error why;
     if (pea_node_connect(n.a.node, man.addr, PEA_DIAL(.expect = expect), NULL, &why) != PEA_OK)
         fail_msg("%s", why.text);
+}
+
+/* Changed lengths leave a side waiting for more: its deadline is short then, and the test waits for its event. */
+static void hurry(uint32_t ms)
+{
+    net_hurry(&n.a, ms);
+    net_hurry(&n.b, ms);
 }
 
 static unsigned ends(const net_side *side)
@@ -132,11 +137,13 @@ static void a_bit_flipped_in_every_handshake_byte(void **state)
     unsigned rounds = 0;
     (void)state;
     open_pair(PEA_NATIVE);
+    hurry(400);
     for (size_t at = 0; at < GREETING + MESSAGE_1 + MESSAGE_3; at++)
         run_changed(0, at, &rounds);
     for (size_t at = 0; at < GREETING + MESSAGE_2; at++)
         run_changed(1, at, &rounds);
     assert_int_equal(n.b.connects, 0);
+    hurry(20000);
     connect_pair(); /* and he can only spoil his own connections */
     close_pair();
 }
@@ -245,7 +252,9 @@ static void records_replayed_reordered_and_changed(void **state)
         first = hold_two();
         held->data[at] ^= (uint8_t)(1u << at % 8);
         relay_say(&man, 0, held->data, first);
+        hurry(400);
         net_wait(&n, n.b.disconnects == n.b.connects && n.a.disconnects == n.a.connects);
+        hurry(20000);
         assert_true(n.b.reason.err < 0);
         assert_int_equal(n.b.messages, 1);
     }

@@ -108,6 +108,12 @@ static void call_everything(void)
     want(pea_conn_send(conn, "x", 1) == PEA_E_FORKED);
     want(pea_conn_send_msg(conn, msg, NULL, NULL) == PEA_E_FORKED);
     want(pea_conn_end(conn) == PEA_E_FORKED);
+    pea_hello hello;
+    uint8_t out[PEA_BINDING_MAX];
+    size_t len = sizeof out;
+    want(pea_conn_hello(conn, &hello) == PEA_E_FORKED);
+    want(pea_conn_binding(conn, out, &len) == PEA_E_FORKED);
+    want(pea_conn_export(conn, "label", NULL, 0, out, sizeof out) == PEA_E_FORKED);
     want(pea_node_listen(forked->a.node, "127.0.0.1:0", NULL, NULL, &why) == PEA_E_FORKED);
     want(pea_node_connect(forked->a.node, forked->b.addr, NULL, NULL, &why) == PEA_E_FORKED);
     want(pea_node_shutdown(forked->a.node, 0, NULL, NULL) == PEA_E_FORKED);

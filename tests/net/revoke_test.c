@@ -448,7 +448,7 @@ static void open_thinking(bool paused)
 {
     answer_at_once = PEA_OK;
     asked = 0;
-    open_city(1, PEA_NODE(.handshake_timeout_ms = 300));
+    open_city(1, PEA_NODE(.name = "b"));
     pea_trust_ask(trust, ask, NULL);
     dial(&crowd[0]);
     net_wait(&n, n.a.connects == 1 && n.b.connects == 1);
@@ -489,6 +489,7 @@ static void no_answer_is_a_no(void **state)
 {
     (void)state;
     open_thinking(false);
+    net_hurry(&n.b, 300);
     net_wait(&n, n.b.disconnects == 1 && n.a.disconnects == 1);
     assert_int_equal(n.b.messages, 0);
     assert_int_equal(n.b.reason.origin, PEA_BY_POLICY);

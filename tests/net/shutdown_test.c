@@ -247,13 +247,13 @@ static void free_inside_on_drain(void **state)
 static void free_inside_on_connect_failed(void **state)
 {
     net *n = *state;
-    int listener = net_raw_listen(1, n->b.addr);
-    close(listener); /* nobody listens there any more */
+    int nobody = net_raw_nobody(n->b.addr);
     net_node(&n->a, PEA_NODE(.name = "a"));
     n->a.on_failed = free_now;
     net_dial(&n->a, &n->b);
     net_wait(n, n->a.failures == 1 && n->a.node == NULL);
     assert_int_equal(n->a.reason.err, PEA_E_SYS);
+    close(nobody);
 }
 
 static void free_in_done(void *arg)
@@ -293,8 +293,7 @@ static void free_both_nodes_inside(void **state)
 static void connect_refused(void **state)
 {
     net *n = *state;
-    int listener = net_raw_listen(1, n->b.addr);
-    close(listener);
+    int nobody = net_raw_nobody(n->b.addr);
     net_node(&n->a, PEA_NODE(.name = "a"));
     uint64_t id = net_dial(&n->a, &n->b);
     assert_int_equal(n->a.failures, 0); /* never from inside the call */
@@ -305,6 +304,7 @@ static void connect_refused(void **state)
     char line[PEA_REASON_TEXT_BYTES];
     assert_non_null(strstr(pea_reason_format(&n->a.reason, line), "refused"));
     assert_null(pea_node_find(n->a.node, id));
+    close(nobody);
 }
 
 static void redial(net_side *side)
@@ -316,12 +316,12 @@ static void redial(net_side *side)
 static void dial_again_inside_on_connect_failed(void **state)
 {
     net *n = *state;
-    int listener = net_raw_listen(1, n->b.addr);
-    close(listener);
+    int nobody = net_raw_nobody(n->b.addr);
     net_node(&n->a, PEA_NODE(.name = "a"));
     n->a.on_failed = redial;
     net_dial(&n->a, &n->b);
     net_wait(n, n->a.failures == 20);
+    close(nobody);
 }
 
 static void options_and_addresses_are_checked(void **state)

@@ -122,8 +122,7 @@ static void party_free(party *p)
 
 static void node_make(net_side *side, party *p)
 {
-    net_node(side, PEA_NODE(.chain = p->chain, .policy = pea_trust_policy(p->trust), .handshake_timeout_ms = 2000,
-                            .linger_ms = 400));
+    net_node(side, PEA_NODE(.chain = p->chain, .policy = pea_trust_policy(p->trust), .linger_ms = 400));
 }
 
 static void open_pair(const config *ca, const config *cb, pea_mode mode, pea_tls_version version)

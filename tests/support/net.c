@@ -248,6 +248,19 @@ void net_pair(net *n)
     net_meet(n);
 }
 
+static bool retime(pea_conn *conn, void *arg)
+{
+    (void)arg;
+    pea__conn_retime(conn);
+    return true;
+}
+
+void net_hurry(net_side *side, uint32_t ms)
+{
+    side->node->limits.handshake_timeout_ms = side->node->limits.partial_timeout_ms = ms;
+    pea_node_each(side->node, retime, NULL);
+}
+
 void net_narrow(int fd)
 {
     const int bytes = 262144;
@@ -312,7 +325,7 @@ int net_raw_connect(const net_side *to)
     return fd;
 }
 
-int net_raw_listen(int backlog, char addr[PEA_ADDR_TEXT_BYTES])
+int net_raw_nobody(char addr[PEA_ADDR_TEXT_BYTES])
 {
     struct sockaddr_in at;
     socklen_t len = sizeof at;
@@ -320,9 +333,15 @@ int net_raw_listen(int backlog, char addr[PEA_ADDR_TEXT_BYTES])
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(fd >= 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(fd, backlog), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
     snprintf(addr, PEA_ADDR_TEXT_BYTES, "127.0.0.1:%u", ntohs(at.sin_port));
+    return fd;
+}
+
+int net_raw_listen(int backlog, char addr[PEA_ADDR_TEXT_BYTES])
+{
+    int fd = net_raw_nobody(addr);
+    assert_int_equal(listen(fd, backlog), 0);
     return fd;
 }
 

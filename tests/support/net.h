@@ -74,6 +74,11 @@ void net_pair(net *n);
 /* Connects a (existing) to b (existing) and waits until both say so. */
 void net_meet(net *n);
 
+/* From here on, and for those that have begun as well, so many milliseconds are left to handshakes, to messages that
+ * have begun, and to a policy that is asked again. For what must pass: a short time from the start would end on a busy
+ * machine what must work before it. */
+void net_hurry(net_side *side, uint32_t ms);
+
 /* Few bytes wait with the system from here on, whatever it is configured to hold: less than 1.5 MiB on the way from one
  * such socket to another. */
 void net_narrow(int fd);
@@ -107,6 +112,10 @@ uint64_t net_refused(const net_side *side, pea_refusal reason);
 
 /* Connects to where `to` listens. */
 int net_raw_connect(const net_side *to);
+
+/* A socket that is bound to `addr` of 127.0.0.1 and listens never: as long as it is open, whoever dials there is
+ * refused, and nobody else can take the port and listen. */
+int net_raw_nobody(char addr[PEA_ADDR_TEXT_BYTES]);
 
 /* A socket that listens on 127.0.0.1; `addr` is where. */
 int net_raw_listen(int backlog, char addr[PEA_ADDR_TEXT_BYTES]);

@@ -100,6 +100,7 @@ class Id(ToolTest):
         self.fails(1, "it is empty", "id", "empty")
         self.fails(1, "not a regular file", "id", ".")
         self.fails(2, "an argument is missing", "id")
+        self.fails(1, "noise:abc: ", "id", "noise:abc")
 
     def test_a_key_that_others_can_read(self):
         self.key("a.key")

@@ -208,7 +208,7 @@ static void what_cannot_be_remembered(void **state)
     pea_reason why = {.origin = PEA_BY_POLICY};
     pea_trust *t = knowing("a.example " A "\n"), *other;
     (void)state;
-    assert_int_equal(chmod(in_folder("known"), 0666), 0); /* anybody could have written into it */
+    set_mode("known", 0666); /* anybody could have written into it */
     check_err(dial(t, "new.example", B, true, &why), PEA_E_REFUSED);
     assert_non_null(strstr(why.text, "cannot be remembered"));
     assert_non_null(strstr(said, "chmod go-w"));
@@ -216,7 +216,7 @@ static void what_cannot_be_remembered(void **state)
     check_ok(pea_trust_new(&other));
     check_err(pea_trust_first_use(other, in_folder("known"), NULL), PEA_E_PERMISSION);
     pea_trust_unref(other);
-    assert_int_equal(chmod(in_folder("known"), 0600), 0);
+    set_mode("known", 0600);
     int fd = open(in_folder("known"), O_RDONLY);
     assert_true(fd >= 0);
     assert_int_equal(flock(fd, LOCK_EX), 0); /* another process is in the middle of it, and stopped */

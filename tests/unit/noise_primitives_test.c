@@ -18,7 +18,7 @@ static size_t from_hex(uint8_t *out, size_t size, const char *hex)
 
 static void test_x25519(void **state)
 {
-    /* RFC 7748, sections 5.2 and 6.1. */
+    /* RFC 7748, sections 5.2 and 6.1, either side. The last secret is Bob's. */
     static const struct {
         const char *secret, *point, *result;
     } cases[] = {
@@ -28,6 +28,9 @@ static void test_x25519(void **state)
         {"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
          "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
          "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"},
+        {"77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+         "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
+         "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"},
         {"5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb",
          "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a",
          "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742"},

@@ -260,7 +260,8 @@ static void bindings_and_exports_agree(void **state)
         const pea_transform *t = &e.t[side];
         for (size_t i = 0; i < 4; i++) {
             size_t len = 80;
-            check_ok(t->ops->query(t->self, PEA_QUERY_EXPORT, labels[i], got[side][i], &len));
+            check_err(t->ops->query(t->self, PEA_QUERY_EXPORT, labels[i], got[side][i], &len),
+                      version == PEA_TLS_1_3 ? PEA_OK : PEA_E_UNSUPPORTED);
         }
         size_t len = 80;
         check_ok(t->ops->query(t->self, PEA_QUERY_BINDING, (pea_span){NULL, 0}, got[side][4], &len));
@@ -269,9 +270,9 @@ static void bindings_and_exports_agree(void **state)
         check_err(t->ops->query(t->self, PEA_QUERY_BINDING, (pea_span){NULL, 0}, got[side][4], &len), PEA_E_TOO_BIG);
     }
     assert_memory_equal(got[0], got[1], sizeof got[0]);
-    for (size_t i = 0; i < 5; i++)
-        for (size_t j = 0; j < i; j++) /* TLS 1.3 does not tell an empty context from none */
-            assert_true(memcmp(got[0][i], got[0][j], 32) != 0 || (version == PEA_TLS_1_3 && i == 2 && j == 0));
+    for (size_t i = 0; i < 5 && version == PEA_TLS_1_3; i++)
+        for (size_t j = 0; j < i; j++) /* an empty context is none */
+            assert_true((memcmp(got[0][i], got[0][j], 32) == 0) == (i == 2 && j == 0));
     close_ends(&e);
 }
 

@@ -126,12 +126,12 @@ static void unsafe_and_safe_again(void **state)
     pea_trust *t = watched(A "\n", &changes);
     (void)state;
     write_file("peers", B "\n");
-    assert_int_equal(chmod(in_folder("peers"), 0666), 0); /* anybody could say whom to trust */
+    set_mode("peers", 0666); /* anybody could say whom to trust */
     look_on(t, 10);
     assert_true(admits(t, A) && !admits(t, B));
     assert_int_equal(n_said, 1);
     assert_non_null(strstr(said, "chmod go-w"));
-    assert_int_equal(chmod(in_folder("peers"), 0644), 0); /* its text is as before */
+    set_mode("peers", 0644); /* its text is as before */
     look_twice(t);
     assert_true(!admits(t, A) && admits(t, B));
     pea_trust_unref(t);

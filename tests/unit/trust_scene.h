@@ -28,6 +28,10 @@ int remove_folder(void **state);
 const char *in_folder(const char *name);
 
 /* Writes a file anew, in its place, mode 0644. */
+/* Its mode; and a time of change that no state of a file had before, since a system's clock may stand still from one
+ * change to the next. */
+void set_mode(const char *name, mode_t mode);
+
 void write_bytes(const char *name, const void *text, size_t len);
 void write_file(const char *name, const char *text);
 

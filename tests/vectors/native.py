@@ -183,9 +183,23 @@ def export(suite, exporter, label, length):
     return out[:length]
 
 
+def with_context(label, context):
+    """What pea_conn_export() makes of both: an empty context is none."""
+    return label + b"\0" + context if context else label
+
+
 def exports(suite, exporter):
-    asked = [(b"", 32), (b"peapod test label", 16), (b"peapod test label", 150)]
-    return [{"label": a.hex(), "length": n, "secret": export(suite, exporter, a, n).hex()} for a, n in asked]
+    asked = [(b"", b"", 32)]
+    asked += [(b"peapod test label", context, n) for context in (b"", b"a context", bytes(range(256))) for n in (16, 150)]
+    return [
+        {
+            "label": label.hex(),
+            "context": context.hex(),
+            "length": n,
+            "secret": export(suite, exporter, with_context(label, context), n).hex(),
+        }
+        for label, context, n in asked
+    ]
 
 
 # The scenarios.

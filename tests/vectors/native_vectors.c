@@ -400,13 +400,29 @@ static void check_secrets(const replay *r)
     check_bytes(bytes, len, want, len);
     cJSON_ArrayForEach(exported, get(r->scenario, "exported"))
     {
-        size_t label_len;
+        size_t label_len, context_len;
         uint8_t *label = unhex(get_text(exported, "label"), &label_len);
+        uint8_t *context = unhex(get_text(exported, "context"), &context_len);
+        pea_buf in = {0};
+        char text[64] = {0};
         len = get_number(exported, "length");
-        check_ok(pea_pipe_query(r->pipe, PEA_QUERY_EXPORT, (pea_span){label, label_len}, bytes, &len));
+        assert_true(label_len < sizeof text);
+        memcpy(text, label, label_len);
+        check_ok(pea_buf_append(&in, label, label_len));
+        if (context_len > 0) {
+            check_ok(pea_buf_append(&in, "", 1));
+            check_ok(pea_buf_append(&in, context, context_len));
+        }
+        check_ok(pea_pipe_query(r->pipe, PEA_QUERY_EXPORT, (pea_span){in.data, in.len}, bytes, &len));
+        if (label_len > 0 && r->ready == 1) { /* else only the transform itself may be asked */
+            memset(bytes, 0, sizeof bytes);
+            check_ok(pea_pipe_export(r->pipe, text, context, context_len, bytes, len));
+        }
+        pea_buf_free(&in);
         unhex_to(want, len, get_text(exported, "secret"));
         check_bytes(bytes, len, want, len);
         free(label);
+        free(context);
     }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A foreign peer: Node.js's tls module. It is used, and speaks, as python_peer.py:
 //   node node_peer.js connect|listen PORT CERT KEY CA NAME VERSION
-// Node.js cannot tell an end without close_notify: both are "end".
+// Node.js cannot tell an end without close_notify: both are "end". It also prints "alone HEX", "context HEX" and "binding
+// HEX": what it exports, as export_peer.c.
 'use strict';
 const fs = require('fs');
 const tls = require('tls');
@@ -18,6 +19,10 @@ function say(...words) {
 function talk(socket) {
     say('version', socket.getProtocol());
     say('peer', socket.getPeerCertificate().fingerprint256);
+    const exported = (bytes, ...asked) => socket.exportKeyingMaterial(bytes, ...asked).toString('hex');
+    say('alone', exported(48, 'EXPORTER-peapod-test'));
+    say('context', exported(48, 'EXPORTER-peapod-test', Buffer.from('a context')));
+    say('binding', exported(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)));
     socket.on('data', data => say('data', data.toString().trimEnd()));
     process.stdin.on('data', data => socket.write(data));
     process.stdin.on('end', () => socket.end());

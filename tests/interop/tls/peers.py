@@ -9,18 +9,21 @@ from process import Process
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLIENT = "client.mesh.example"
+LABEL = "EXPORTER-peapod-test"  # export_peer.c and node_peer.js have the same
 
 
 class Peer:
     """needs: the program; roles: what it can play, as seen from it; version, end: regular expressions of its output;
     echoes: it says what it hears, and nothing of its own; new_keys: what makes it change keys in TLS 1.3, and
     what it says then; ends: the roles in which it can end a connection by itself;
+    exports: how it is told to export 48 bytes for LABEL, and what it prints then, each a word and an expression;
     refusal: what the node prints when the peer does not know the authority of the node's certificate."""
 
     roles = ("connect", "listen")
     ends = ("connect", "listen")
     echoes = False
     new_keys = {}
+    exporting, exports = [], {}
     version = r"^version (TLSv1\.[0-9])"
     end = r"^end$"
     refusal = r"^refused: the peer's alert: unknown_ca \(48\)$"
@@ -35,11 +38,11 @@ class Peer:
         """Why it cannot be run; None: it can."""
         return None if shutil.which(self.needs) else f"{self.needs} is not installed"
 
-    def start(self, role, version, port=0, cert=None, ca="root"):
+    def start(self, role, version, port=0, cert=None, ca="root", options=()):
         """The program, running. cert: whose, default the role's good one; ca: against which it checks ours."""
         cert = cert or ("client" if role == "connect" else "server")
         return Process(self.name, self.argv(role, version, port, self.file(cert + ".crt"), self.file(cert + ".key"),
-                                            self.file(ca + ".crt")))
+                                            self.file(ca + ".crt")) + list(options))
 
 
 class OpenSSL(Peer):
@@ -48,6 +51,7 @@ class OpenSSL(Peer):
     version = r"^(?: *Protocol *: |[<>]{3} (?=TLS 1\.[0-9], Handshake .*Finished$))(TLSv1\.[0-9]|TLS 1\.[0-9])"
     ends = ("connect",)  # s_server's commands that end a connection leave close_notify out
     end = r"^(closed|DONE)$"  # of s_client, s_server
+    exporting, exports = ["-keymatexport", LABEL, "-keymatexportlen", "48"], {"alone": r"^ *Keying material: (\w{96})$"}
     new_keys = {"its own": ("k\n", "KEYUPDATE|>>> TLS 1.3, Handshake .*KeyUpdate"),
                 "ours and its own": ("K\n", "KEYUPDATE|>>> TLS 1.3, Handshake .*KeyUpdate")}
 
@@ -74,6 +78,7 @@ class GnuTLSClient(GnuTLS):
     new_keys = {"its own": ("^rekey1^\n", "- Rekey was completed"),
                 "ours and its own": ("^rekey^\n", "- Rekey was completed")}
     refusal = r"^refused: the peer's alert: bad_certificate \(42\)$"  # whatever is wrong with it
+    exporting, exports = [f"--keymatexport={LABEL}", "--keymatexportsize=48"], {"alone": r"^- Key material: (\w{96})$"}
 
     def argv(self, role, version, port, cert, key, ca):
         return ["gnutls-cli", f"--x509certfile={cert}", f"--x509keyfile={key}", f"--x509cafile={ca}", f"--port={port}",
@@ -111,6 +116,7 @@ class Node(Peer):
     """Ends connections to whom it does not want without an alert."""
     name, needs = "node", "node"
     refusal = r"^closed: .*the stream ended in the middle"
+    exports = {what: rf"^{what} (\w+)$" for what in ("alone", "context", "binding")}
 
     def argv(self, role, version, port, cert, key, ca):
         return ["node", os.path.join(HERE, "node_peer.js"), role, str(port), cert, key, ca,

@@ -158,7 +158,7 @@ int tool_plain_listen(tool_plain *p)
 
 int tool_plain_accept(int fd)
 {
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof from;
     int got = accept4(fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     return ready(got, got >= 0 && from.ss_family != AF_UNIX);

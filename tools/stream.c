@@ -373,7 +373,7 @@ static void on_disconnect(pea_conn *conn, const pea_reason *reason, void *user)
     s->conn = NULL;
     stop_reading(s);
     judge_end(s, reason);
-    if (s->rest_len > 0) /* what has come is good, and is written */
+    if (s->rest_len > 0 && reason->origin != PEA_BY_SHUTDOWN) /* what has come is good, and is written */
         return;
     over(s);
 }

@@ -6,6 +6,7 @@
 
 import hashlib
 import os
+import queue
 import socket
 import struct
 import threading
@@ -138,12 +139,12 @@ class ForwardTest(tool.ToolTest):
         self.ends()
 
     def test_a_service_that_ends_first_goes_on_listening(self):
-        heard = []
+        heard = queue.Queue()
 
         def greet(conn):
             conn.sendall(b"good day")
             conn.shutdown(socket.SHUT_WR)
-            heard.append(read_all(conn))
+            heard.put(read_all(conn))
 
         self.tunnel(self.service(greet).address())
         conn = self.dial()
@@ -151,7 +152,7 @@ class ForwardTest(tool.ToolTest):
         conn.sendall(b"thank you")
         conn.close()
         self.server.says(r"connection \d+: ended")
-        self.assertEqual(heard, [b"thank you"])
+        self.assertEqual(heard.get(timeout=tool.DEADLINE), b"thank you")
         self.ends()
 
     def test_who_does_not_read_stops_the_other(self):

@@ -237,6 +237,16 @@ class Ends(StreamTest):
         listener.kill()
         self.assertEqual(client.ends()[0], 1)
 
+    def test_a_receiver_that_is_told_to_end_though_nobody_reads(self):
+        listener, address = self.listens(stdout=subprocess.PIPE)
+        self.fill("in", SOME)
+        client = self.connects(address, stdin=self.opened("in", "rb"))
+        client.says("connected to")
+        listener.stdout.read(100000)
+        listener.terminate()
+        self.fails(listener, 1, "what was received is cut short")
+        self.assertEqual(client.ends()[0], 1)
+
     def test_an_output_that_is_full(self):
         with open("/dev/full", "wb") as full:
             listener, address = self.listens(stdout=full)

@@ -13,6 +13,10 @@ static const tool_command commands[] = {
     {"trust", "look at rules: lint FILE, check FILE PEER", tool_trust},
     {"probe", "say what an endpoint speaks, who it is, and whether it admits us", tool_probe},
     /* What carries bytes: */
+    {"listen", "wait for a peer: its bytes to standard output, standard input to it", tool_listen},
+    {"connect", "the same with a peer that listens", tool_connect},
+    {"forward", "plain connections to a service through authenticated ones", tool_forward},
+    {"mesh", "take part in the mesh that a file describes", tool_mesh},
     {NULL, NULL, NULL},
 };
 

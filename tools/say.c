@@ -15,16 +15,29 @@ void tool_name(const char *name)
     (void)snprintf(running, sizeof running, "%s", name);
 }
 
-int tool_fail(int status, const char *format, ...)
+static void say(const char *format, va_list arguments)
 {
     char text[LINE_MAX_BYTES], shown[4 * LINE_MAX_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     (void)pea_text_escape(text, strlen(text), shown, sizeof shown); /* paths, and what peers say, may be anything */
     (void)fflush(stdout); /* in the order in which it happened, also where both are one file */
     (void)fprintf(stderr, "%s: %s\n", running, shown);
+}
+
+void tool_say(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
+}
+
+int tool_fail(int status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    say(format, arguments);
+    va_end(arguments);
     return status;
 }
 

@@ -73,6 +73,9 @@ void tool_name(const char *name);
 /* "peapod keygen: TEXT" to stderr, one line, what a terminal would obey escaped. Returns status. */
 int tool_fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The same of what is no error. */
+void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* The same of an error of the library's: its sentence, with the line and column where it has them; `about` (a file, an
  * address; may be NULL) is put before it. Returns the status that goes with the code. */
 int tool_fail_why(const char *about, const pea_error *why);

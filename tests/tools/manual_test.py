@@ -14,8 +14,14 @@ EXIT = re.compile(r"^ {2}([a-z]+) ", re.M)
 
 
 def page(name):
-    with open(os.path.join(PAGES, name + ".1"), encoding="utf-8") as file:
-        return file.read()
+    """A page may be for two commands; it has the first one's name."""
+    for path in [os.path.join(PAGES, name + ".1"), *sorted(glob.glob(os.path.join(PAGES, "*.1")))]:
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            if re.search(rf"^\.Nm {name}$", text, re.M) or path.endswith(f"/{name}.1"):
+                return text
+    raise AssertionError("there is no page for " + name)
 
 
 def options_of(text):

@@ -97,10 +97,15 @@ static pea_err add_noise(const ours *o, pea_chain *chain, pea_error *why)
     /* of no worth: they guard zeros on loopback */
     static const uint8_t secrets[2][PEA_KEY_BYTES] = {{1, 2, 3}, {4, 5, 6}};
     const char *protocol = strcmp(o->transport, "noise-aes") == 0 ? "Noise_XX_25519_AESGCM_BLAKE2b" : NULL;
+    if (o->network_key != NULL)
+        protocol = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b";
     pea_identity *me;
     pea_err err = pea_identity_from_secret(&me, secrets[o->sender], why);
     if (err == PEA_OK) {
-        err = pea_chain_noise(chain, PEA_NOISE(.identity = me, .protocol = protocol), why);
+        err = pea_chain_noise(
+            chain,
+            PEA_NOISE(.identity = me, .protocol = protocol, .psk = o->network_key, .gate_window_ms = o->window_ms),
+            why);
         pea_identity_unref(me);
     }
     return err;
@@ -138,23 +143,11 @@ static void on_disconnect(pea_conn *conn, const pea_reason *reason, void *user)
     ours_fail(reason);
 }
 
-void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
+pea_chain *ours_chain(const ours *o)
 {
     pea_error why = {.text = ""};
-    pea_trust *trust;
     pea_chain *chain;
-    pea_node_callbacks on = *given;
     pea_mode mode = strcmp(o->transport, "plain-stream") == 0 ? PEA_STREAM : PEA_NATIVE;
-    if (on.on_disconnect == NULL)
-        on.on_disconnect = on_disconnect;
-    if (on.on_connect_failed == NULL)
-        on.on_connect_failed = on_failed;
-    o->loop = ev_default_loop(0);
-    if (o->runtime == NULL)
-        ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
-    ours_must(pea_trust_new(&trust), NULL);
-    if (!o->nobody)
-        pea_trust_any(trust);
     ours_must(pea_chain_new(&chain, PEA_CHAIN(.mode = mode), &why), &why);
     if (strncmp(o->transport, "noise", 5) == 0)
         ours_must(add_noise(o, chain, &why), &why);
@@ -162,9 +155,31 @@ void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
         ours_must(add_tls(o, chain, &why), &why);
     else
         ours_must(pea_chain_plain(chain), NULL);
-    pea_policy *policy = pea_trust_policy(trust);
-    pea_node_opts *opts = PEA_NODE(.chain = chain, .policy = policy, .on = &on, .max_pending = PEA_UNLIMITED,
-                                   .handshake_timeout_ms = HANDSHAKE_MS);
+    return chain;
+}
+
+pea_policy *ours_policy(const ours *o)
+{
+    pea_trust *trust;
+    ours_must(pea_trust_new(&trust), NULL);
+    if (!o->nobody)
+        pea_trust_any(trust);
+    return pea_trust_policy(trust);
+}
+
+void ours_node(ours *o, uint32_t workers, const pea_node_callbacks *given)
+{
+    pea_error why = {.text = ""};
+    pea_node_callbacks on = *given;
+    if (on.on_disconnect == NULL)
+        on.on_disconnect = on_disconnect;
+    if (on.on_connect_failed == NULL)
+        on.on_connect_failed = on_failed;
+    o->loop = ev_default_loop(0);
+    if (o->runtime == NULL)
+        ours_must(pea_runtime_new(&o->runtime, PEA_RUNTIME(.loop = o->loop, .workers = workers), &why), &why);
+    pea_node_opts *opts = PEA_NODE(.chain = ours_chain(o), .policy = ours_policy(o), .on = &on,
+                                   .max_pending = PEA_UNLIMITED, .handshake_timeout_ms = HANDSHAKE_MS);
     ours_must(pea_node_new(&o->node, o->runtime, opts, &why), &why);
 }
 

@@ -15,7 +15,9 @@
 typedef struct ours {
     const char *transport;
     bool sender;
-    bool nobody; /* is let in; otherwise anybody */
+    bool nobody;                /* is let in; otherwise anybody */
+    const uint8_t *network_key; /* noise: XXpsk0 with this key and this window; NULL: plain XX */
+    uint32_t window_ms;
     struct ev_loop *loop;
     pea_runtime *runtime;
     pea_node *node;
@@ -29,6 +31,10 @@ void ours_prepare(ours *o, int argc, char **argv, int least, int most, const cha
 
 /* ours_prepare(), then divides the program in two: see two_fork(). */
 void ours_begin(ours *o, int argc, char **argv, int least, int most, const char *usage);
+
+/* The chain and the policy that ours_node() takes; the caller unrefs the former. */
+pea_chain *ours_chain(const ours *o);
+pea_policy *ours_policy(const ours *o);
 
 /* Makes the node, and a runtime if there is none. Connections that fail or end fail the program, unless `on` says
  * otherwise. */

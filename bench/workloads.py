@@ -74,6 +74,14 @@ def refuse(bench, what, inflight=16):
     bench.row((what, "noise", 0, inflight), "conn/s", samples, "peapod", raws)
 
 
+def gate(bench, inflight=16):
+    """What comes to a network with a key, beside what comes to one without; all in one round."""
+    samples = bench.alternate({f"gate-{what}": bench.ours("gate", "noise", what, inflight, bench.seconds)
+                               for what in ("xx", "stranger", "recording")})
+    for name in samples:
+        bench.row((name, "noise", 0, inflight), "conn/s", samples, name)
+
+
 def broadcast(bench, transport, receivers, size=1024):
     """The raw program has eight messages in a write. A thousand handshakes of TLS take ten seconds."""
     if transport == "tls" and receivers >= 1000:
@@ -172,7 +180,7 @@ WORKLOADS = {
     "pingpong": together(every(pingpong, transport=PEERS_OF), every(samethread, transport=PEERS_OF)),
     "connect": every(connect, transport=PEERS_OF, inflight=(1, 16, 64)),
     "openloop": every(openloop, transport=PEERS_OF),
-    "refuse": every(refuse, what=("stranger", "wrong-key")),
+    "refuse": together(every(refuse, what=("stranger", "wrong-key")), gate),
     "broadcast": every(broadcast, transport=PEERS_OF, receivers=(100, 1000)),
     "fanin": every(fanin, transport=PEERS_OF),
     "nodes": every(nodes),

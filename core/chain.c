@@ -99,6 +99,11 @@ void pea_chain_unref(pea_chain *chain)
     pea__free(chain);
 }
 
+const uint8_t *pea__chain_network(const pea_chain *chain)
+{
+    return chain->network;
+}
+
 pea_mode pea__chain_mode(const pea_chain *chain)
 {
     return chain->mode;

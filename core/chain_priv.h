@@ -49,6 +49,7 @@ struct pea_chain {
 PEA_MUST_CHECK pea_err pea__chain_use(pea_chain *chain, pea_error *why);
 
 pea_mode pea__chain_mode(const pea_chain *chain);
+const uint8_t *pea__chain_network(const pea_chain *chain); /* PEA_NETWORK_BYTES, zeros for none */
 
 /* For whoever adds a stage: its terms for one side. */
 void pea__chain_terms_add(pea_chain *chain, pea_side side, const pea__chain_terms *terms);

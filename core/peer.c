@@ -30,6 +30,20 @@ bool pea_peer_equal(const pea_peer *a, const pea_peer *b)
     return a->kind == b->kind && memcmp(a->id, b->id, PEA_ID_BYTES) == 0;
 }
 
+bool pea_peer_has_role(const pea_peer *peer, const char *role)
+{
+    size_t len = strlen(role);
+    for (const char *at = peer->role; len > 0; at++) {
+        size_t here = strcspn(at, ",");
+        if (here == len && memcmp(at, role, len) == 0)
+            return true;
+        at += here;
+        if (*at == '\0')
+            return false;
+    }
+    return false;
+}
+
 static void base64_write(const uint8_t id[PEA_ID_BYTES], char *dst)
 {
     for (size_t i = 0; i < PEA_ID_BYTES; i += 3) {

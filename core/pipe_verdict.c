@@ -272,10 +272,11 @@ void pea__verdict_free(pea_pipe *p)
     p->verdict = NULL;
 }
 
-/* A copy in one piece: the struct, its names, their texts. */
+/* A copy in one piece: the struct, its names, their texts, its roles. */
 static pea_vouch *copy_vouch(const pea_vouch *vouch)
 {
-    size_t size = sizeof *vouch + vouch->n_names * sizeof *vouch->names;
+    size_t roles = vouch->roles != NULL ? strlen(vouch->roles) + 1 : 0;
+    size_t size = sizeof *vouch + vouch->n_names * sizeof *vouch->names + roles;
     for (size_t i = 0; i < vouch->n_names; i++)
         size += strlen(vouch->names[i].text) + 1;
     pea_vouch *copy = pea__alloc(size);
@@ -289,9 +290,10 @@ static pea_vouch *copy_vouch(const pea_vouch *vouch)
         names[i] = (pea_name){vouch->names[i].kind, text};
         text += len;
     }
-    memcpy(copy->root, vouch->root, sizeof copy->root);
+    *copy = *vouch;
     copy->names = names;
-    copy->n_names = vouch->n_names;
+    if (roles > 0)
+        copy->roles = memcpy(text, vouch->roles, roles);
     return copy;
 }
 

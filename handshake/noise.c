@@ -5,14 +5,18 @@
 
 #include "buf_priv.h"
 #include "noise_stage_priv.h"
+#include "secure_priv.h"
 
 #define FRAME_BYTES 2u /* u16 length before each message */
 
 typedef struct noise_stage {
     pea_noise *noise;
-    unsigned message; /* the number of the last one read or written, from 1 */
-    pea_sight judged; /* by what the peer was judged; 0: it was not yet */
+    const pea__noise_config *config; /* the chain's, which outlives the connection */
+    unsigned message;                /* the number of the last one read or written, from 1 */
+    pea_sight judged;                /* by what the peer was judged; 0: it was not yet */
     bool native;
+    bool owes;                /* a message was read that cost nothing: before more is done, that has to be paid for */
+    char doubt[PEA_TEXT_MAX]; /* why the peer's certificate counts for nothing; "": it counts, or there is none */
 } noise_stage;
 
 /* ---- Failing ---- */
@@ -38,17 +42,39 @@ static pea_err fail_read(const noise_stage *s, pea_stage_env *env, pea_err err)
 static pea_err fail_write(const noise_stage *s, pea_stage_env *env, pea_err err)
 {
     if (err == PEA_E_CRYPTO)
-        return fail(s, env, err, "it cannot be written: the peer's key is of low order");
+        return fail(s, env, err, "it cannot be written: the peer's key is of low order, or none");
     return fail(s, env, err, pea_err_text(err));
 }
 
 /* ---- Messages ---- */
 
-static pea_err read_payload(const noise_stage *s, pea_stage_env *env, pea_span payload)
+/* The first message, which a stranger without the psk could not make. */
+static pea_err pass_gate(const noise_stage *s, pea_stage_env *env, pea_span message, pea_span timestamp)
+{
+    char what[PEA__GATE_TEXT_MAX];
+    pea_err err = pea__noise_gate_pass(s->config->gate, message.data, timestamp, pea_stage_wall_ms(env), what);
+    return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
+}
+
+static pea_err hear_certificate(noise_stage *s, pea_stage_env *env, pea_span certificate)
 {
     const char *what = NULL;
-    pea_err err = pea__noise_payload_read(payload, &what);
-    return err == PEA_OK ? PEA_OK : fail(s, env, err, what);
+    pea_err err = pea__noise_certificate_hear(s->config, env, s->noise, s->message, certificate, s->doubt, &what);
+    return err == PEA_OK ? PEA_OK : fail(s, env, err, what != NULL ? what : pea_err_text(err));
+}
+
+static pea_err read_payload(noise_stage *s, pea_stage_env *env, pea_span message, pea_span payload)
+{
+    pea__noise_payload known = {.timestamp = {NULL, 0}};
+    const char *what = NULL;
+    pea_err err = s->native ? pea__noise_payload_read(payload, &known, &what) : PEA_OK;
+    if (err != PEA_OK)
+        return fail(s, env, err, what);
+    if (s->message == 1 && s->config->gate != NULL)
+        err = pass_gate(s, env, message, known.timestamp);
+    if (err != PEA_OK || known.certificate.data == NULL)
+        return err;
+    return hear_certificate(s, env, known.certificate);
 }
 
 /* PEA_OK: one message was read | PEA_MORE: it is not whole | < 0 */
@@ -59,28 +85,45 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
     size_t len = pea__read_u16(in->data);
     if (len <= PEA_NOISE_HANDSHAKE_MAX && in->len - FRAME_BYTES < len)
         return PEA_MORE;
-    if (pea_stage_pay(env) == PEA_WAIT)
+    bool cheap = s->config->gate != NULL && !pea__noise_multiplies(s->noise);
+    if (!cheap && pea_stage_pay(env) == PEA_WAIT)
         return PEA_WAIT;
     s->message++;
     if (len > PEA_NOISE_HANDSHAKE_MAX)
         return fail(s, env, PEA_E_PROTO, "it claims to be longer than 16,384 bytes");
     pea_buf payload = {0};
-    pea_err err = pea_noise_read(s->noise, (pea_span){in->data + FRAME_BYTES, len}, &payload);
+    const pea_span message = {in->data + FRAME_BYTES, len};
+    pea_err err = pea_noise_read(s->noise, message, &payload);
     if (err != PEA_OK)
         err = fail_read(s, env, err);
-    else if (s->native)
-        err = read_payload(s, env, (pea_span){payload.data, payload.len});
+    else
+        err = read_payload(s, env, message, (pea_span){payload.data, payload.len});
+    s->owes = cheap;
     pea_buf_free(&payload);
     if (err == PEA_OK)
         pea_buf_consume(in, FRAME_BYTES + len);
     return err;
 }
 
+/* What we say beside keys in the message that is written now. PEA_OK | PEA_E_NOMEM */
+static pea_err write_payload(const noise_stage *s, pea_stage_env *env, pea_buf *payload)
+{
+    if (s->message == 1 && s->config->gate != NULL) {
+        pea_err err = pea__noise_gate_say(s->config->gate, pea_stage_wall_ms(env), payload);
+        if (err != PEA_OK)
+            return err;
+    }
+    return pea__noise_certificate_say(s->config, pea_stage_side(env), s->message, payload);
+}
+
 static pea_err write_message(noise_stage *s, pea_stage_env *env, pea_buf *out)
 {
-    pea_buf message = {0};
+    pea_buf message = {0}, payload = {0};
     s->message++;
-    pea_err err = pea_noise_write(s->noise, (pea_span){NULL, 0}, &message);
+    pea_err err = s->native ? write_payload(s, env, &payload) : PEA_OK;
+    if (err == PEA_OK)
+        err = pea_noise_write(s->noise, (pea_span){payload.data, payload.len}, &message);
+    pea_buf_free(&payload);
     const uint8_t frame[FRAME_BYTES] = {(uint8_t)(message.len >> 8), (uint8_t)message.len};
     if (err == PEA_OK)
         err = pea_buf_append(out, frame, sizeof frame);
@@ -110,6 +153,8 @@ static pea_err judge(noise_stage *s, pea_stage_env *env)
     if (err == PEA_WAIT)
         return err; /* asked again when this stage runs again; the message was read already */
     s->judged = sight;
+    if (err == PEA_E_REFUSED && s->doubt[0] != '\0') /* says more than that no rule names this key */
+        (void)pea_stage_fail(env, err, s->doubt);
     /* With the last message read, the refused peer can be told so, encrypted: the pipe knows the verdict. */
     if (err == PEA_E_REFUSED && pea_noise_turn(s->noise) == PEA_DONE)
         return PEA_OK;
@@ -133,6 +178,9 @@ static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *
 {
     noise_stage *s = self;
     for (;;) {
+        if (s->owes && pea_stage_pay(env) == PEA_WAIT)
+            return PEA_WAIT;
+        s->owes = false;
         pea_err err = judge(s, env);
         if (err != PEA_OK)
             return err;
@@ -149,16 +197,13 @@ static pea_err noise_step(void *self, pea_stage_env *env, pea_buf *in, pea_buf *
     }
 }
 
-static pea_err noise_start(const void *config, pea_stage_env *env, void **self)
+/* The engine of this connection. */
+static pea_err start_engine(noise_stage *s, pea_stage_env *env, pea_error *why)
 {
-    const pea__noise_config *c = config;
-    pea_noise_opts opts = c->opts;
+    pea_noise_opts opts = s->config->opts;
+    pea_noise_psks psks = {.n = 0};
     pea_buf prologue = {0};
     pea_err err = PEA_OK;
-    noise_stage *s = pea__alloc(sizeof *s);
-    if (s == NULL)
-        return PEA_E_NOMEM;
-    s->native = pea_stage_native(env);
     if (s->native) {
         err = pea_stage_prologue(env, &prologue);
         opts.prologue = (pea_span){prologue.data, prologue.len};
@@ -166,12 +211,27 @@ static pea_err noise_start(const void *config, pea_stage_env *env, void **self)
     const pea_peer *expect = pea_stage_expect(env);
     if (opts.remote_static == NULL && expect != NULL && expect->kind == PEA_PEER_NOISE)
         opts.remote_static = expect->id;
+    if (err == PEA_OK && s->config->psk_fn != NULL)
+        err = pea__noise_ask_psks(s->config, env, &psks, &opts, why);
     if (err == PEA_OK)
-        err = pea_noise_new(&s->noise, pea_stage_side(env), &opts, NULL);
+        err = pea_noise_new(&s->noise, pea_stage_side(env), &opts, why);
+    pea__wipe(&psks, sizeof psks);
     pea_buf_free(&prologue);
+    return err;
+}
+
+static pea_err noise_start(const void *config, pea_stage_env *env, void **self)
+{
+    pea_error why = {.text = ""};
+    noise_stage *s = pea__alloc(sizeof *s);
+    if (s == NULL)
+        return PEA_E_NOMEM;
+    s->config = config;
+    s->native = pea_stage_native(env);
+    pea_err err = start_engine(s, env, &why);
     if (err != PEA_OK) {
         pea__free(s);
-        return err;
+        return pea_stage_fail(env, err, why.text);
     }
     *self = s;
     return PEA_OK;

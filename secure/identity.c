@@ -38,6 +38,11 @@ void pea__unguard(uint8_t *guarded)
     sodium_free(guarded);
 }
 
+void pea__wipe(void *secret, size_t len)
+{
+    sodium_memzero(secret, len);
+}
+
 const uint8_t *pea__identity_secret(const pea_identity *identity)
 {
     return identity->kind == PEA_PEER_NOISE ? identity->secret : NULL;
@@ -139,7 +144,7 @@ pea_err pea_identity_parse(pea_identity **identity, const char *text, size_t len
     uint8_t secret[PEA_KEY_BYTES];
     pea_err err = pea__secure_init(why);
     if (err == PEA_OK)
-        err = pea__keyfile_read(secret, text, len, why);
+        err = pea__keyfile_read(secret, PEA__KEY_X25519, text, len, why);
     if (err == PEA_OK)
         err = pea_identity_from_secret(identity, secret, why);
     sodium_memzero(secret, sizeof secret);

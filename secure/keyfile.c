@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Secret keys as text and as files: PKCS#8 PEM with an X25519 key (RFC 8410), or the base64 line of `wg genkey`. The
- * forms are matched exactly, no general parser of PEM or DER is here. No branch and no index depends on the letters of
- * a key: tests/secrets/ holds it to that. Files that others could read or change are refused, and none is ever
- * overwritten. */
+/* Secret keys as text and as files: PKCS#8 PEM with an X25519 or Ed25519 key (RFC 8410), or the base64 line of `wg
+ * genkey`. The forms are matched exactly, no general parser of PEM or DER is here. No branch and no index depends on
+ * the letters of a key: tests/secrets/ holds it to that. Files that others could read or change are refused, and none
+ * is ever overwritten. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -21,21 +21,28 @@
 #define DASHES "-----"
 #define END "-----END PRIVATE KEY-----"
 
-/* RFC 8410, section 7: PrivateKeyInfo { version 0, AlgorithmIdentifier { 1.3.101.110 }, OCTET STRING { OCTET STRING {
- * 32 bytes } } } */
-static const uint8_t der_prefix[] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-                                     0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20};
+/* RFC 8410, section 7: PrivateKeyInfo { version 0, AlgorithmIdentifier { 1.3.101.110 or 112 }, OCTET STRING { OCTET
+ * STRING { 32 bytes } } } */
+#define PREFIX_BYTES 16u
+static const uint8_t der_prefix[][PREFIX_BYTES] = {
+    [PEA__KEY_X25519] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04,
+                         0x20},
+    [PEA__KEY_ED25519] = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04,
+                          0x20},
+};
+static const char *const wanted[] = {[PEA__KEY_X25519] = "X25519", [PEA__KEY_ED25519] = "Ed25519"};
 
-#define DER_BYTES (sizeof der_prefix + PEA_KEY_BYTES)
+#define DER_BYTES (PREFIX_BYTES + PEA_KEY_BYTES)
 #define DER_MAX (PEA__KEY_TEXT_MAX / 4 * 3)
 #define LINE_LETTERS 44u /* of 32 bytes in base64, one of padding included */
 
-/* Other algorithms' identifiers, so that an error can name what somebody took for an X25519 key. */
+/* Algorithms' identifiers, so that an error can name what somebody took for the key that is wanted. */
 static const struct {
     const char *name;
     uint8_t len;
     uint8_t oid[11];
 } algorithms[] = {
+    {"an X25519", 5, {0x06, 0x03, 0x2b, 0x65, 0x6e}},
     {"an Ed25519", 5, {0x06, 0x03, 0x2b, 0x65, 0x70}},
     {"an Ed448", 5, {0x06, 0x03, 0x2b, 0x65, 0x71}},
     {"an X448", 5, {0x06, 0x03, 0x2b, 0x65, 0x6f}},
@@ -96,20 +103,23 @@ static size_t der_algorithm(const uint8_t *der, size_t len)
                                                                                                               : len;
 }
 
-static pea_err der_error(pea_error *why, const uint8_t *der, size_t len)
+static pea_err der_error(pea_error *why, pea__key_kind kind, const uint8_t *der, size_t len)
 {
+    const char *name = wanted[kind];
     size_t at = der_algorithm(der, len);
     for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
-        if (len - at >= algorithms[i].len && memcmp(der + at, algorithms[i].oid, algorithms[i].len) == 0)
+        if (len - at >= algorithms[i].len && memcmp(der + at, algorithms[i].oid, algorithms[i].len) == 0 &&
+            strcmp(algorithms[i].name + strlen("an "), name) != 0)
             return pea__errorf(why, PEA_E_UNSUPPORTED,
-                               "this is %s key, and X25519 is needed: openssl genpkey -algorithm X25519",
-                               algorithms[i].name);
-    return pea__error(why, PEA_E_FORMAT, "this is no PKCS#8 X25519 key as openssl genpkey -algorithm X25519 writes it");
+                               "this is %s key, and %s is needed: openssl genpkey -algorithm %s", algorithms[i].name,
+                               name, name);
+    return pea__errorf(why, PEA_E_FORMAT, "this is no PKCS#8 %s key as openssl genpkey -algorithm %s writes it", name,
+                       name);
 }
 
 /* The base64 between the two lines of PEM. */
-static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *body, const char *end,
-                        pea_error *why)
+static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, const char *body,
+                        const char *end, pea_error *why)
 {
     uint8_t der[DER_MAX];
     size_t len = 0;
@@ -119,15 +129,16 @@ static pea_err read_der(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
                                 sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end)
         err = pea__text_error(why, PEA_E_FORMAT, text, stop, "the base64 between the BEGIN and END lines is broken");
-    else if (len != DER_BYTES || sodium_memcmp(der, der_prefix, sizeof der_prefix) != 0)
-        err = der_error(why, der, len);
+    else if (len != DER_BYTES || sodium_memcmp(der, der_prefix[kind], PREFIX_BYTES) != 0)
+        err = der_error(why, kind, der, len);
     else
-        memcpy(secret, der + sizeof der_prefix, PEA_KEY_BYTES);
+        memcpy(secret, der + PREFIX_BYTES, PEA_KEY_BYTES);
     sodium_memzero(der, sizeof der);
     return err;
 }
 
-static pea_err label_error(pea_error *why, const char *text, const char *at, const char *label, size_t len)
+static pea_err label_error(pea_error *why, pea__key_kind kind, const char *text, const char *at, const char *label,
+                           size_t len)
 {
     if (len == 21 && memcmp(label, "ENCRYPTED PRIVATE KEY", 21) == 0)
         return pea__text_error(why, PEA_E_UNSUPPORTED, text, at,
@@ -138,12 +149,14 @@ static pea_err label_error(pea_error *why, const char *text, const char *at, con
         return pea__text_error(why, PEA_E_FORMAT, text, at,
                                "this is a network's key, and one's own private key is needed");
     return pea__text_error(why, PEA_E_UNSUPPORTED, text, at,
-                           "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519");
+                           kind == PEA__KEY_X25519
+                               ? "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm X25519"
+                               : "this is not a PKCS#8 PRIVATE KEY: make one with openssl genpkey -algorithm Ed25519");
 }
 
 /* `at` is where BEGIN stands, `end` where the last line ends. */
-static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end,
-                        pea_error *why)
+static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, const char *at,
+                        const char *end, pea_error *why)
 {
     const char *label = at + strlen(BEGIN);
     const char *label_end = find(label, end, DASHES);
@@ -151,18 +164,20 @@ static pea_err read_pem(uint8_t secret[PEA_KEY_BYTES], const char *text, const c
         return pea__text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line is cut short");
     size_t label_len = (size_t)(label_end - label);
     if (label_len != 11 || memcmp(label, "PRIVATE KEY", 11) != 0)
-        return label_error(why, text, at, label, label_len);
+        return label_error(why, kind, text, at, label, label_len);
     const char *body = label_end + strlen(DASHES);
     if (body == end || (*body != '\n' && *body != '\r'))
         return pea__text_error(why, PEA_E_FORMAT, text, at, "the BEGIN line goes on behind its dashes");
     const char *body_end = end - strlen(END);
     if ((size_t)(end - body) <= strlen(END) || memcmp(body_end, END, strlen(END)) != 0 || body_end[-1] != '\n')
         return pea__text_error(why, PEA_E_FORMAT, text, end, "the END line is missing, or something follows it");
-    return read_der(secret, text, body, body_end, why);
+    return read_der(secret, kind, text, body, body_end, why);
 }
 
-static pea_err neither_error(pea_error *why, const char *text, const char *at)
+static pea_err neither_error(pea_error *why, pea__key_kind kind, const char *text, const char *at)
 {
+    if (kind != PEA__KEY_X25519)
+        return pea__text_error(why, PEA_E_FORMAT, text, at, "this is no PEM private key");
     return pea__text_error(why, PEA_E_FORMAT, text, at,
                            "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
 }
@@ -178,14 +193,15 @@ static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, cons
     int bad =
         sodium_base642bin(key, sizeof key, at, (size_t)(end - at), NULL, &len, &stop, sodium_base64_VARIANT_ORIGINAL);
     if (bad != 0 || stop != end || len != sizeof key)
-        err = neither_error(why, text, at);
+        err = neither_error(why, PEA__KEY_X25519, text, at);
     else
         memcpy(secret, key, sizeof key);
     sodium_memzero(key, sizeof key);
     return err;
 }
 
-pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why)
+pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                          pea_error *why)
 {
     const char *at = text, *end = text + len;
     if (len > PEA__KEY_TEXT_MAX)
@@ -197,22 +213,23 @@ pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_
     if (at == end)
         return pea__error(why, PEA_E_FORMAT, "there is no key in it: it is empty");
     /* A line of base64 is known by its end: its first letter must not be looked at. */
-    const char *line = (size_t)(end - at) >= LINE_LETTERS && end[-1] == '=' ? end - LINE_LETTERS : end;
+    bool may = kind == PEA__KEY_X25519 && (size_t)(end - at) >= LINE_LETTERS;
+    const char *line = may && end[-1] == '=' ? end - LINE_LETTERS : end;
     while (at < line && pea__text_is_space(*at))
         at++;
     if (at == line && line < end)
         return read_base64(secret, text, at, end, why);
     if ((size_t)(end - at) > strlen(BEGIN) && memcmp(at, BEGIN, strlen(BEGIN)) == 0)
-        return read_pem(secret, text, at, end, why);
-    return neither_error(why, text, at);
+        return read_pem(secret, kind, text, at, end, why);
+    return neither_error(why, kind, text, at);
 }
 
-size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES])
+size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], pea__key_kind kind, const uint8_t secret[PEA_KEY_BYTES])
 {
     uint8_t der[DER_BYTES];
     char base64[sodium_base64_ENCODED_LEN(DER_BYTES, sodium_base64_VARIANT_ORIGINAL)];
-    memcpy(der, der_prefix, sizeof der_prefix);
-    memcpy(der + sizeof der_prefix, secret, PEA_KEY_BYTES);
+    memcpy(der, der_prefix[kind], PREFIX_BYTES);
+    memcpy(der + PREFIX_BYTES, secret, PEA_KEY_BYTES);
     sodium_bin2base64(base64, sizeof base64, der, sizeof der, sodium_base64_VARIANT_ORIGINAL);
     /* Every length is known: printf() would look for the end of the letters among them. */
     static const char before[] = BEGIN "PRIVATE KEY" DASHES "\n", after[] = "\n" END "\n";
@@ -373,9 +390,8 @@ static pea_err write_file(const char *path, const char *temporary, const char *t
     if (close(fd) != 0 && err == PEA_OK)
         err = pea__error_sys(why, errno, path);
     if (err == PEA_OK && link(temporary, path) != 0)
-        err = errno == EEXIST
-                  ? pea__errorf(why, PEA_E_EXISTS, "%s: exists already, and keys are never overwritten", path)
-                  : pea__error_sys(why, errno, path);
+        err = errno == EEXIST ? pea__errorf(why, PEA_E_EXISTS, "%s: exists already, and is not overwritten", path)
+                              : pea__error_sys(why, errno, path);
     (void)unlink(temporary);
     return err;
 }
@@ -397,13 +413,18 @@ pea_err pea__file_save(const char *path, const char *text, size_t len, pea_error
     return err;
 }
 
-pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
+pea_err pea__keyfile_save(const char *path, pea__key_kind kind, const uint8_t secret[PEA_KEY_BYTES], pea_error *why)
 {
     char pem[PEA__PEM_BYTES];
-    if (pea__identity_is_certificate(identity))
-        return pea__error(why, PEA_E_UNSUPPORTED, "this identity is a certificate: keep the files that it came from");
-    size_t len = pea__keyfile_write(pem, pea__identity_secret(identity));
+    size_t len = pea__keyfile_write(pem, kind, secret);
     pea_err err = pea__file_save(path, pem, len, why);
     sodium_memzero(pem, sizeof pem);
     return err;
+}
+
+pea_err pea_identity_save(const pea_identity *identity, const char *path, pea_error *why)
+{
+    if (pea__identity_is_certificate(identity))
+        return pea__error(why, PEA_E_UNSUPPORTED, "this identity is a certificate: keep the files that it came from");
+    return pea__keyfile_save(path, PEA__KEY_X25519, pea__identity_secret(identity), why);
 }

@@ -49,8 +49,8 @@ static bool unmark(span *s)
     return true;
 }
 
-/* A key that nobody drew: zero, or 32 letters that somebody thought of. Of random ones less than one in 10^13 looks like
- * that. */
+/* A key that nobody drew: zero, or 32 letters that somebody thought of. Of random ones less than one in 10^13 looks
+ * like that. */
 static pea_err check(const uint8_t key[PEA_KEY_BYTES], pea_error *why)
 {
     uint8_t others = 0; /* not a printable letter of ASCII: below ' ', or above '~' */

@@ -30,12 +30,15 @@ typedef struct pea__rule {
     struct pea__rule *last; /* of the first one of a key: the end of that list */
     uint32_t line;
     bool deny;
-    bool by_name;  /* a `ca:` rule: what a root says of the key, not the key, is known */
+    bool by_name;  /* a `ca:` or `root:` rule: what a root says of the key, not the key, is known */
+    bool member;   /* a `root:` rule */
     bool named;    /* name= was given */
     pea_peer peer; /* whose key; name and role are what a peer that matches is given */
     pea_name_kind kind;
     char *pattern;   /* of a `ca:` rule: the name, or one that ends or begins with an asterisk */
-    char *root_file; /* as it was opened */
+    char *root_file; /* as it was opened; NULL of a `root:` rule */
+    char *names;     /* of a `root:` rule: which ones it is for, with commas; NULL: it denies, all of them */
+    char *roles;     /* of a `root:` rule: which ones the root may give, with commas; NULL: none */
     pea__file_mark root_mark;
     uint8_t (*roots)[PEA_ID_BYTES];
     size_t n_roots;
@@ -64,6 +67,29 @@ typedef struct pea__rule_place {
 PEA_MUST_CHECK pea_err pea__rule_parse(pea__rule **rule, const char *text, size_t len, const pea__rule_place *place,
                                        pea_error *why);
 void pea__rule_free(pea__rule *rule);
+
+/* ---- trust_root.c: what `root:` rules say of names and roles ---- */
+
+/* Whether it is a list of names, each with at most one asterisk, or of roles, or of an asterisk alone. */
+bool pea__names_good(const char *list);
+bool pea__roles_good(const char *list);
+
+/* Whether a name is one of the list's; NULL: of any list. */
+bool pea__names_have(const char *list, const char *name);
+
+/* Whether whatever name is one of `inner` is plainly one of `outer`. */
+bool pea__names_cover(const char *outer, const char *inner);
+
+/* Those of the roles that a certificate says (NULL: none) which are in the list (NULL: none is). */
+void pea__roles_give(char out[PEA_ROLE_MAX + 1], const char *list, const char *said);
+
+/* Whether what is vouched for holds at this time. */
+static inline bool pea__vouch_holds(const pea_vouch *vouch, int64_t now)
+{
+    return vouch->not_after_ms == 0 || (now >= vouch->not_before_ms && now < vouch->not_after_ms);
+}
+
+/* ---- Matching ---- */
 
 /* Whether a rule, whose key is the peer's or which is by name, matches. `name` is then the one that did; NULL: it is
  * the key. */

@@ -35,6 +35,16 @@ PEA_MUST_CHECK pea_err pea__x25519_check(const uint8_t public_key[PEA_KEY_BYTES]
 /* Whether the pattern only ever carries records from the initiator to the responder. */
 bool pea__noise_one_way(const pea_noise *noise);
 
+/* Whether the first message is under a psk: who does not hold it cannot make one, and can only say one again. */
+bool pea__noise_first_under_psk(const pea_noise *noise);
+
+/* Whether the next message to read multiplies, Diffie-Hellman. If not, a wrong one costs a tag and a few hashes. */
+bool pea__noise_multiplies(const pea_noise *noise);
+
+/* Which message of a protocol (NULL: the default), from 1, carries the static key of that side; 0: none does.
+ * `*hidden`: key and payload are encrypted after a Diffie-Hellman, rather than in the clear or under a psk alone. */
+unsigned pea__noise_static_in(const char *protocol, pea_side side, bool *hidden);
+
 /* ---- Guarded memory: long-term keys only, it costs pages ---- */
 
 /* A copy that is locked, fenced by guard pages and read-only; NULL: no memory. */
@@ -42,6 +52,9 @@ uint8_t *pea__guard(const uint8_t *secret, size_t len);
 
 /* Wipes and frees. NULL is allowed. */
 void pea__unguard(uint8_t *guarded);
+
+/* For those who include no crypto library: overwrites a secret on the stack, whatever the optimiser thinks of it. */
+void pea__wipe(void *secret, size_t len);
 
 /* ---- Identities ---- */
 
@@ -93,11 +106,20 @@ PEA_MUST_CHECK pea_err pea__trust_roots(pea_trust *trust, pea_buf *out, uint64_t
 #define PEA__KEY_TEXT_MAX 4096u
 #define PEA__PEM_BYTES 128u /* room for what pea__keyfile_write() writes */
 
-/* Reads either form. As pea_identity_parse(); `secret` is written only on success, and the caller wipes it. */
-PEA_MUST_CHECK pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why);
+/* Of an identity, and of a root that signs certificates. */
+typedef enum pea__key_kind { PEA__KEY_X25519 = 0, PEA__KEY_ED25519 } pea__key_kind;
+
+/* Reads PEM, or of X25519 the other form. As pea_identity_parse(); `secret` is written only on success, and the caller
+ * wipes it. */
+PEA_MUST_CHECK pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text,
+                                         size_t len, pea_error *why);
 
 /* Writes PKCS#8 PEM, terminated, and returns its length. The caller wipes it. */
-size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], const uint8_t secret[PEA_KEY_BYTES]);
+size_t pea__keyfile_write(char pem[PEA__PEM_BYTES], pea__key_kind kind, const uint8_t secret[PEA_KEY_BYTES]);
+
+/* The same to a file, as pea_identity_save(). */
+PEA_MUST_CHECK pea_err pea__keyfile_save(const char *path, pea__key_kind kind, const uint8_t secret[PEA_KEY_BYTES],
+                                         pea_error *why);
 
 /* Fills in `why` with the line of `at` in `text`, and returns the code. */
 pea_err pea__text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence);

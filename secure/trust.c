@@ -98,6 +98,7 @@ typedef struct spot {
 typedef struct answer {
     bool denied, allowed;
     bool late;          /* a rule names it, and it was only the time */
+    bool stale;         /* and that was its certificate's */
     bool place;         /* a rule names it, for other places */
     const pea__rule *r; /* that allows it; NULL: one by call, which filled in name and role */
     const char *name;   /* by which a root vouches for it */
@@ -130,6 +131,7 @@ static void consider(answer *a, const pea__rule *r, const pea_candidate *c, int6
         return;
     }
     a->late = a->late || match == PEA__ANOTHER_TIME;
+    a->stale = a->stale || (match == PEA__ANOTHER_TIME && r->by_name && !pea__vouch_holds(c->vouch, now));
     a->place = a->place || match == PEA__ANOTHER_PLACE;
     if (match != PEA__NO)
         note(a,
@@ -157,6 +159,7 @@ static void consider_all(answer *a, const pea__rules *rules, const char *file, c
         consider(&here, rules->by_name[i], c, now);
     a->denied = a->denied || here.denied;
     a->late = a->late || here.late;
+    a->stale = a->stale || here.stale;
     a->place = a->place || here.place;
     note_places(a, &here, file);
     if (!a->allowed && here.allowed) {
@@ -166,8 +169,9 @@ static void consider_all(answer *a, const pea__rules *rules, const char *file, c
     }
 }
 
-/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's. */
-static void give(pea_peer *peer, const answer *a)
+/* Gives the peer what the rule gives. Where the rule has no name, the verified one that fits it is the peer's; a root's
+ * certificate gives roles, too. */
+static void give(pea_peer *peer, const answer *a, const pea_vouch *vouch)
 {
     if (a->r == NULL)
         return;
@@ -176,6 +180,8 @@ static void give(pea_peer *peer, const answer *a)
     if (strlen(name) < sizeof peer->name)
         memcpy(peer->name, name, strlen(name));
     memcpy(peer->role, a->r->peer.role, sizeof peer->role);
+    if (a->r->member)
+        pea__roles_give(peer->role, a->r->roles, vouch->roles);
 }
 
 /* What the rules say; with the lock. */
@@ -193,8 +199,19 @@ static answer ask_rules(const pea_trust *t, pea_peer *peer, const pea_candidate 
     if (key != NULL && key->allowed) /* a call goes before lines */
         a.at[0] = (spot){NULL, 0};
     if (a.allowed && !a.denied)
-        give(peer, &a);
+        give(peer, &a, c->vouch);
     return a;
+}
+
+/* Who is let in by a certificate is let in until that ends. If nobody would be judged again so early, whoever calls
+ * tick() has to know. With the lock. */
+static bool ends_sooner(pea_trust *t, const answer *a, const pea_candidate *c)
+{
+    if (!a->allowed || a->denied || a->r == NULL || !a->r->by_name || c->vouch->not_after_ms == 0 ||
+        c->vouch->not_after_ms >= t->edge_ms)
+        return false;
+    t->edge_ms = c->vouch->not_after_ms;
+    return true;
 }
 
 /* Whom a dial of ours met may be known from before, or be new. */
@@ -214,8 +231,9 @@ static pea_err refuse_named(const answer *a, pea_reason *why)
 {
     if (a->late && why != NULL)
         why->code = PEA_CODE_EXPIRED;
-    return refuse(why, a->late ? "the rule that names this peer does not hold at this time"
-                               : "the rule that names this peer is for other addresses");
+    return refuse(why, a->stale  ? "the peer's certificate does not hold at this time"
+                       : a->late ? "the rule that names this peer does not hold at this time"
+                                 : "the rule that names this peer is for other addresses");
 }
 
 /* What is asked, and in which order, where the rules said `a`; with the lock. */
@@ -260,9 +278,12 @@ static pea_err trust_check(void *self, pea_peer *peer, const pea_candidate *cand
     (void)pthread_mutex_lock(&t->lock);
     answer a = ask_rules(t, peer, candidate, now);
     pea_trust_ground ground = ground_of(t, &a, candidate);
+    bool sooner = ends_sooner(t, &a, candidate);
     pea_trust_fn ask = t->ask;
     void *ask_arg = t->ask_arg;
     (void)pthread_mutex_unlock(&t->lock);
+    if (sooner)
+        pea__trust_changed(t);
     if (ground == PEA_TRUST_FIRST_USE)
         return ask_known(t, peer, candidate, true, why);
     if (ground != PEA_TRUST_ASKED)

@@ -114,6 +114,7 @@ typedef struct reader {
     int64_t now;
     pea_error *why; /* of the first fault */
     pea_err first;
+    const pea__rule *ca; /* the latest that names a root's file */
 } reader;
 
 /* Notes a fault. Returns whether reading goes on. */
@@ -143,6 +144,26 @@ static bool covers(const pea__rule *earlier, const pea__rule *later)
     return earlier->from == NULL && earlier->not_before <= later->not_before && earlier->not_after >= later->not_after;
 }
 
+/* A rule of the same root that makes this one idle. */
+static void look_over_root(const reader *rd, const pea__rule *r)
+{
+    char text[128];
+    for (size_t i = 0; i < rd->rules->n_by_name; i++) {
+        const pea__rule *e = rd->rules->by_name[i];
+        if (e == r || !e->member || memcmp(e->roots[0], r->roots[0], PEA_ID_BYTES) != 0 || !covers(e, r) ||
+            (r->names != NULL ? !pea__names_cover(e->names, r->names) : e->names != NULL))
+            continue;
+        if (e->deny && !r->deny)
+            (void)snprintf(text, sizeof text, "this rule is idle: line %u denies the same names of this root", e->line);
+        else if (e->line < r->line && e->deny == r->deny)
+            (void)snprintf(text, sizeof text, "this rule is idle: line %u says the same names before it", e->line);
+        else
+            continue;
+        warn(rd, r, text);
+        return;
+    }
+}
+
 /* What is allowed and hardly meant. */
 static void look_over(const reader *rd)
 {
@@ -151,6 +172,8 @@ static void look_over(const reader *rd)
         const pea__rule *r = rd->rules->list[i];
         if (r->not_after <= rd->now)
             warn(rd, r, "this rule has expired");
+        if (r->member)
+            look_over_root(rd, r);
         for (const pea__rule *e = r->by_name ? NULL : find_key(rd->rules, r->key); e != NULL; e = e->next) {
             if (e->deny && !r->deny && covers(e, r)) {
                 (void)snprintf(text, sizeof text, "this rule is idle: line %u denies the same key", e->line);
@@ -189,7 +212,6 @@ static pea_err check_line(const char *line, size_t len, pea_error *why)
 static bool read_line(reader *rd, uint32_t number, const char *line, size_t len)
 {
     pea__rules *rules = rd->rules;
-    const pea__rule *before = rules->n_by_name > 0 ? rules->by_name[rules->n_by_name - 1] : NULL;
     pea_error what = {.code = PEA_OK};
     pea__rule *rule = NULL;
     size_t from = 0, to = len;
@@ -205,13 +227,15 @@ static bool read_line(reader *rd, uint32_t number, const char *line, size_t len)
         rules->nobody = number;
         return true;
     }
-    pea_err err = pea__rule_parse(&rule, line, to, &(pea__rule_place){rd->folder, &rules->roots, before}, &what);
+    pea_err err = pea__rule_parse(&rule, line, to, &(pea__rule_place){rd->folder, &rules->roots, rd->ca}, &what);
     if (err == PEA_OK) {
         rule->line = number;
         err = pea__rules_add(rules, rule);
         if (err != PEA_OK) {
             pea__rule_free(rule);
             (void)pea__error(&what, err, NULL);
+        } else if (rule->root_file != NULL) {
+            rd->ca = rule;
         }
     }
     return err == PEA_OK || note(rd, number, &what);
@@ -270,7 +294,7 @@ static void read_lines(reader *rd, const char *text, size_t len)
 pea_err pea__rules_parse(pea__rules **rules, const char *text, size_t len, const char *folder, pea__found_fn found,
                          void *arg, int64_t now, pea_error *why)
 {
-    reader rd = {pea__rules_new(), folder, found, arg, now, why, PEA_OK};
+    reader rd = {pea__rules_new(), folder, found, arg, now, why, PEA_OK, NULL};
     if (rd.rules == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
     read_lines(&rd, text, len);

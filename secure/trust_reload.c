@@ -42,7 +42,8 @@ static pea__watched *files_of(const char *path, const pea__rules *rules, size_t 
     *n = 0;
     bool ok = files != NULL && file_add(files, n, path, &rules->mark);
     for (size_t i = 0; ok && i < rules->n_by_name; i++)
-        ok = file_add(files, n, rules->by_name[i]->root_file, &rules->by_name[i]->root_mark);
+        ok = rules->by_name[i]->root_file == NULL ||
+             file_add(files, n, rules->by_name[i]->root_file, &rules->by_name[i]->root_mark);
     if (ok)
         return files;
     if (files != NULL)
@@ -141,13 +142,13 @@ static int64_t find_edge(const pea_trust *t, int64_t now)
 static int64_t pass_edge(pea_trust *t, int64_t now)
 {
     (void)pthread_mutex_lock(&t->lock);
-    bool back = now < t->edge_found_ms, passed = t->edge_ms <= now;
+    bool back = now < t->edge_found_ms, passed = t->edge_ms <= now, had = t->edge_ms != INT64_MAX;
     if (back || passed) {
         t->edge_ms = find_edge(t, now);
         t->edge_found_ms = now;
     }
     int64_t edge = t->edge_ms;
-    passed = passed || (back && edge != INT64_MAX);
+    passed = passed || (back && (had || edge != INT64_MAX));
     if (passed)
         atomic_fetch_add(&t->generation, 1);
     (void)pthread_mutex_unlock(&t->lock);

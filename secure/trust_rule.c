@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cert_priv.h"
 #include "err_priv.h"
 #include "rules_priv.h"
 #include "utf8_priv.h"
@@ -245,6 +246,18 @@ static pea_err read_key(scan *s, const word *w, pea__rule *r)
     return err == PEA_OK ? PEA_OK : fault(s, w->where, why.text);
 }
 
+/* A root that signs certificates for Noise. */
+static pea_err read_root_key(scan *s, const word *w, pea__rule *r)
+{
+    pea_error why = {.code = PEA_OK};
+    r->by_name = r->member = true;
+    r->roots = pea__alloc(sizeof *r->roots);
+    if (r->roots == NULL)
+        return pea__error(s->why, PEA_E_NOMEM, NULL);
+    r->n_roots = 1;
+    return pea_root_key_parse(r->roots[0], w->text, &why) == PEA_OK ? PEA_OK : fault(s, w->where, why.text);
+}
+
 /* ---- Times: RFC 3339, in UTC, to the second ---- */
 
 static bool digits(const char *text, size_t n, int *value)
@@ -331,12 +344,33 @@ static pea_err read_when(scan *s, const word *w, const char *value, int64_t *ms,
     return read_time(value, ms) ? PEA_OK : fault(s, w->where, "this is no time in UTC as 2027-01-01T00:00:00Z");
 }
 
+/* names= and roles= of a root. */
+static pea_err read_list(scan *s, const word *w, const char *value, pea__rule *r)
+{
+    bool names = w->text[0] == 'n';
+    char **list = names ? &r->names : &r->roles;
+    if (!r->member)
+        return fault(s, w->where, "names= and roles= say what a root may give: they go with \"root:\"");
+    if (r->deny && !names)
+        return fault(s, w->where, "a rule that denies gives nobody a role");
+    if (*list != NULL)
+        return fault(s, w->where, "this option is said twice: put its list together, with commas between");
+    if (!(names ? pea__names_good(value) : pea__roles_good(value)))
+        return fault(s, w->where,
+                     names ? "this is no list of names as web-*,db-1: of a-z, 0-9, '-', '.', '_' and '/', with an "
+                             "asterisk at most"
+                           : "this is no list of roles as web,db, of a-z, 0-9, '-', '.', '_' and '/', nor an asterisk");
+    *list = copy_text(value);
+    return *list != NULL ? PEA_OK : pea__error(s->why, PEA_E_NOMEM, NULL);
+}
+
 static pea_err read_option(scan *s, const word *w, pea__rule *r)
 {
     const char *value = strchr(w->text, '=');
     size_t len = value != NULL ? (size_t)(value - w->text) : 0;
     if (value == NULL)
-        return fault(s, w->where, "this is no option: name=, role=, from=, not-before= and not-after= are");
+        return fault(s, w->where,
+                     "this is no option: name=, role=, names=, roles=, from=, not-before= and not-after= are");
     value++;
     if (len == 4 && begins(w->text, "from"))
         return read_from(s, w, value, r);
@@ -344,15 +378,20 @@ static pea_err read_option(scan *s, const word *w, pea__rule *r)
         return read_when(s, w, value, &r->not_before, INT64_MIN);
     if (len == 9 && begins(w->text, "not-after"))
         return read_when(s, w, value, &r->not_after, INT64_MAX);
+    if (len == 5 && (begins(w->text, "names") || begins(w->text, "roles")))
+        return read_list(s, w, value, r);
     if (len == 4 && (begins(w->text, "name") || begins(w->text, "role"))) {
         bool name = w->text[0] == 'n';
         if (r->deny)
             return fault(s, w->where, "a rule that denies gives nobody a name or a role");
+        if (r->member)
+            return fault(s, w->where, "a root's certificates give names and roles: names= and roles= say which");
         r->named = r->named || name;
         return name ? read_text(s, w, value, r->peer.name, sizeof r->peer.name)
                     : read_text(s, w, value, r->peer.role, sizeof r->peer.role);
     }
-    return fault(s, w->where, "there is no such option: name=, role=, from=, not-before= and not-after= are");
+    return fault(s, w->where,
+                 "there is no such option: name=, role=, names=, roles=, from=, not-before= and not-after= are");
 }
 
 /* ---- The rule ---- */
@@ -377,6 +416,8 @@ static pea_err read_rule(scan *s, pea__rule *r, const pea__rule_place *place, wo
             err = next_word(s, w);
         if (err == PEA_OK)
             err = read_pattern(s, w, r);
+    } else if (begins(w->text, "root:")) {
+        err = read_root_key(s, w, r);
     } else {
         err = read_key(s, w, r);
     }
@@ -384,6 +425,8 @@ static pea_err read_rule(scan *s, pea__rule *r, const pea__rule_place *place, wo
         err = read_option(s, w, r);
     if (err == PEA_OK && r->not_before != INT64_MIN && r->not_before >= r->not_after)
         err = fault(s, s->line, "not-before is not before not-after: this rule would never hold");
+    if (err == PEA_OK && r->member && !r->deny && r->names == NULL)
+        err = fault(s, s->end, "say which names this root may give: names=web-*,db-1, or names=* for whatever it says");
     return err;
 }
 
@@ -422,6 +465,8 @@ void pea__rule_free(pea__rule *rule)
     pea__free(rule->pattern);
     pea__free(rule->root_file);
     pea__free(rule->roots);
+    pea__free(rule->names);
+    pea__free(rule->roles);
     pea__free(rule->from);
     pea__free(rule);
 }
@@ -433,8 +478,10 @@ void pea__rule_free(pea__rule *rule)
  * in neither. But it is denied with any name that it could stand for. */
 static bool name_fits(const pea__rule *r, const pea_name *name)
 {
-    if (name->kind != r->kind)
+    if (name->kind != (r->member ? PEA_NAME_MEMBER : r->kind))
         return false;
+    if (r->member)
+        return pea__names_have(r->names, name->text);
     if (r->deny && r->kind == PEA_NAME_DNS && begins(name->text, "*.")) {
         const char *behind = strchr(r->pattern, '.');
         return behind != NULL && strcmp(name->text + 1, behind) == 0;
@@ -482,5 +529,7 @@ pea__match pea__rule_match(const pea__rule *rule, const pea_candidate *candidate
         return PEA__NO;
     if (!from_fits(rule, candidate->from))
         return PEA__ANOTHER_PLACE;
+    if (rule->by_name && !rule->deny && !pea__vouch_holds(candidate->vouch, now))
+        return PEA__ANOTHER_TIME;
     return now >= rule->not_before && now < rule->not_after ? PEA__YES : PEA__ANOTHER_TIME;
 }

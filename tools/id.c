@@ -89,11 +89,22 @@ static bool show_network_key(const char *file)
     return is;
 }
 
+/* False: it is none, or cannot be read; nothing was said. */
+static bool show_root(const char *file)
+{
+    pea_root *root = NULL;
+    bool is = pea_root_load(&root, file, NULL) == PEA_OK;
+    if (is)
+        tool_show_root(root);
+    pea_root_free(root);
+    return is;
+}
+
 static int show(const char *what)
 {
     char id[PEA_PEER_TEXT_BYTES];
     pea_peer peer;
-    if (show_network_key(what))
+    if (show_network_key(what) || show_root(what))
         return TOOL_OK;
     int status = tool_identify(&peer, what);
     if (status == TOOL_OK && only_id)

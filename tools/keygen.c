@@ -4,7 +4,7 @@
 
 #include "tool_priv.h"
 
-static int for_tls, for_network, days;
+static int for_tls, for_network, for_root, days;
 static tool_texts said_cert, said_name;
 
 static const struct poptOption options[] = {
@@ -16,6 +16,8 @@ static const struct poptOption options[] = {
     {"days", '\0', POPT_ARG_INT, &days, 0, "with --tls: how long the certificate is good; else 3650", "N"},
     {"network", '\0', POPT_ARG_NONE, &for_network, 0,
      "the secret key of a network, which all its members hold: without it nobody gets as far as showing a key", NULL},
+    {"root", '\0', POPT_ARG_NONE, &for_root, 0,
+     "the key of a root, which signs certificates (see `peapod cert`): for where they are made, and no node", NULL},
     POPT_TABLEEND,
 };
 
@@ -24,7 +26,8 @@ static const tool_usage usage = {
     .examples =
         "  peapod keygen alice.key                      for Noise: the id goes to your peers, the file to nobody\n"
         "  peapod keygen --tls --cert a.crt a.key       for TLS, known by the key of the certificate\n"
-        "  peapod keygen --network mesh.key             for all members of a network, and nobody else\n",
+        "  peapod keygen --network mesh.key             for all members of a network, and nobody else\n"
+        "  peapod keygen --root fleet.root              says who belongs to a fleet; nodes know it by root:...\n",
     .options = options,
     .least = 1,
     .most = 1,
@@ -32,8 +35,8 @@ static const tool_usage usage = {
 
 static int check(void)
 {
-    if (for_tls && for_network)
-        return tool_fail(TOOL_USAGE, "--tls and --network are keys of different kinds: make them one by one");
+    if (for_tls + for_network + for_root > 1)
+        return tool_fail(TOOL_USAGE, "--tls, --network and --root are keys of different kinds: make them one by one");
     if (!for_tls && (said_cert != NULL || said_name != NULL || days != 0))
         return tool_fail(TOOL_USAGE, "--cert, --name and --days go with --tls");
     if (for_tls && said_cert == NULL)
@@ -76,6 +79,17 @@ static int network_key(const char *file)
     return err == PEA_OK ? TOOL_OK : tool_fail_why(file, &why);
 }
 
+static int root_key(const char *file)
+{
+    pea_error why = {.code = PEA_OK};
+    pea_root *root = NULL;
+    pea_err err = pea_root_generate(&root, &why);
+    if (err == PEA_OK && (err = pea_root_save(root, file, &why)) == PEA_OK)
+        tool_show_root(root);
+    pea_root_free(root);
+    return err == PEA_OK ? TOOL_OK : tool_fail_why(NULL, &why);
+}
+
 int tool_keygen(int argc, char **argv)
 {
     const char *const *args;
@@ -84,7 +98,7 @@ int tool_keygen(int argc, char **argv)
         return status;
     status = check();
     if (status == TOOL_OK)
-        status = for_network ? network_key(args[0]) : peer_key(args[0]);
+        status = for_root ? root_key(args[0]) : for_network ? network_key(args[0]) : peer_key(args[0]);
     tool_options_done(options);
     return status;
 }

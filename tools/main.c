@@ -9,6 +9,7 @@
 static const tool_command commands[] = {
     {"keygen", "make a key, and print the id that others know it by", tool_keygen},
     {"id", "print the id and fingerprint of a key, certificate or network key", tool_id},
+    {"cert", "certificates for Noise: issue FILE|ID, show FILE", tool_cert},
     {"trust", "look at rules: lint FILE, check FILE PEER", tool_trust},
     {"probe", "say what an endpoint speaks, who it is, and whether it admits us", tool_probe},
     /* What carries bytes: */

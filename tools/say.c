@@ -73,6 +73,14 @@ void tool_show_peer(const pea_peer *peer)
     printf("fingerprint %s\n", pea_peer_fingerprint(peer, fingerprint));
 }
 
+void tool_show_root(const pea_root *root)
+{
+    uint8_t key[PEA_KEY_BYTES];
+    char text[PEA_ROOT_TEXT_BYTES];
+    pea_root_public(root, key);
+    printf("%s\n", pea_root_key_format(key, text));
+}
+
 void tool_show_network_key(const uint8_t key[PEA_KEY_BYTES])
 {
     char fingerprint[PEA_FINGERPRINT_BYTES];

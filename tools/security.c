@@ -19,8 +19,8 @@ const struct poptOption tool_security_options[] = {
      "FILE"},
     {"noise", '\0', POPT_ARG_NONE, &tool_security_said.noise, 0, "speak Noise (the default)", NULL},
     {"tls", '\0', POPT_ARG_NONE, &tool_security_said.tls, 0, "speak TLS: with --cert", NULL},
-    {"cert", 'c', POPT_ARG_ARGV, &tool_security_said.cert, 0, "our certificate for --tls, of which --key is the key",
-     "FILE"},
+    {"cert", 'c', POPT_ARG_ARGV, &tool_security_said.cert, 0,
+     "our certificate, of which --key is the key: with --tls one of TLS, else one of `peapod cert issue`", "FILE"},
     {"network-name", 'n', POPT_ARG_ARGV, &tool_security_said.network_name, 0,
      "the network: peers of another one are dropped; no secret", "NAME"},
     {"network-key", 'N', POPT_ARG_ARGV, &tool_security_said.network_key, 0,
@@ -37,8 +37,8 @@ static int check_options(pea_mode mode)
     const tool_security_texts *said = &tool_security_said;
     if (said->tls && said->noise)
         return tool_fail(TOOL_USAGE, "--tls and --noise exclude each other");
-    if (!said->tls && said->cert != NULL)
-        return tool_fail(TOOL_USAGE, "--cert goes with --tls");
+    if (!said->tls && said->cert != NULL && mode != PEA_NATIVE)
+        return tool_fail(TOOL_USAGE, "--cert is for peapod nodes, or --tls: a foreign peer knows nothing of it");
     if (said->tls && said->cert == NULL && said->key != NULL)
         return tool_fail(TOOL_USAGE, "TLS shows a certificate: say --cert FILE");
     if (said->tls && said->network_key != NULL)
@@ -60,10 +60,11 @@ static int open_identity(tool_security *s)
         return tool_fail(TOOL_USAGE, tool_security_said.tls
                                          ? "who are we? Say --key FILE --cert FILE; `peapod keygen --tls` makes them"
                                          : "who are we? Say --key FILE; `peapod keygen FILE` makes one");
-    pea_err err = cert != NULL ? pea_identity_load_certificate(&s->identity, cert, key, NULL, NULL, &why)
-                               : pea_identity_load(&s->identity, key, &why);
+    bool tls = tool_security_said.tls != 0;
+    pea_err err = tls ? pea_identity_load_certificate(&s->identity, cert, key, NULL, NULL, &why)
+                      : pea_identity_load(&s->identity, key, &why);
     if (err != PEA_OK)
-        return tool_fail_why(cert == NULL ? key : NULL, &why);
+        return tool_fail_why(tls ? NULL : key, &why);
     pea_identity_peer(s->identity, &s->me);
     return TOOL_OK;
 }
@@ -102,16 +103,18 @@ static int open_trust(tool_security *s)
     return open_expect(s);
 }
 
-/* Noise, behind the network's key if there is one. */
+/* Noise, behind the network's key if there is one, with our certificate if that is one of Noise. */
 static pea_err add_noise(pea_chain *chain, pea_identity *identity, pea_mode mode, pea_error *why)
 {
     const char *file = tool_text(tool_security_said.network_key);
+    bool shown = !tool_security_said.tls && mode == PEA_NATIVE;
+    const char *cert = shown ? tool_text(tool_security_said.cert) : NULL;
     uint8_t key[PEA_KEY_BYTES];
     pea_noise_opts opts = PEA_NOISE_INIT;
     opts.identity = identity;
     opts.record_preserving = mode == PEA_RECORDS;
-    pea_err err = PEA_OK;
-    if (file != NULL) {
+    pea_err err = cert != NULL ? pea_cert_load(&opts.certificate, cert, why) : PEA_OK;
+    if (err == PEA_OK && file != NULL) {
         opts.protocol = NETWORK_PROTOCOL;
         opts.psk = key;
         err = pea_network_key_load(key, file, why);
@@ -119,6 +122,7 @@ static pea_err add_noise(pea_chain *chain, pea_identity *identity, pea_mode mode
     if (err == PEA_OK)
         err = pea_chain_noise(chain, &opts, why);
     explicit_bzero(key, sizeof key);
+    pea_cert_unref(opts.certificate); /* the chain holds it now */
     return err;
 }
 

@@ -32,6 +32,7 @@ int tool_dispatch(const tool_command *commands, int argc, char **argv);
 
 int tool_keygen(int argc, char **argv);
 int tool_id(int argc, char **argv);
+int tool_cert(int argc, char **argv);
 int tool_trust(int argc, char **argv);
 int tool_probe(int argc, char **argv);
 int tool_listen(int argc, char **argv);
@@ -96,6 +97,9 @@ bool tool_read_certificate(const char *file, uint8_t text[TOOL_CERTIFICATE_MAX],
 
 /* "id ..." and "fingerprint ..." to stdout. */
 void tool_show_peer(const pea_peer *peer);
+
+/* "root root:...": by which rules name it. */
+void tool_show_root(const pea_root *root);
 
 /* "network-key ...": a fingerprint by which persons see that they have the same one. It gives nothing of it away. */
 void tool_show_network_key(const uint8_t key[PEA_KEY_BYTES]);

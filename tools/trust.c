@@ -183,7 +183,30 @@ static void show_text(const char *what, const char *text)
         printf("%s %s\n", what, shown);
 }
 
-/* Asks about the holder of a certificate. False: the file is none. */
+/* Asks about the holder of a certificate for Noise. False: the file is none. */
+static bool ask_member(const question *q, pea_peer *peer, pea_trust_account *account, pea_err *verdict)
+{
+    pea_cert *cert;
+    if (pea_cert_load(&cert, q->who, NULL) != PEA_OK)
+        return false;
+    const pea_cert_info *says = pea_cert_says(cert);
+    const pea_name name = {PEA_NAME_MEMBER, says->name};
+    pea_vouch vouch = {.names = &name,
+                       .n_names = 1,
+                       .roles = says->roles[0] != '\0' ? says->roles : NULL,
+                       .not_before_ms = says->not_before * 1000,
+                       .not_after_ms = says->not_after * 1000};
+    pea_candidate c = q->candidate;
+    memcpy(vouch.root, says->root, sizeof vouch.root);
+    c.vouch = &vouch;
+    *peer = (pea_peer){.kind = PEA_PEER_NOISE};
+    memcpy(peer->id, says->key, sizeof peer->id);
+    *verdict = pea_trust_explain(q->trust, peer, &c, account);
+    pea_cert_unref(cert);
+    return true;
+}
+
+/* The same of TLS. */
 static bool ask_certificate(const question *q, pea_peer *peer, pea_trust_account *account, pea_err *verdict)
 {
     static uint8_t text[TOOL_CERTIFICATE_MAX];
@@ -203,7 +226,7 @@ static int explain(const question *q)
     pea_peer peer;
     pea_err verdict = PEA_OK;
     char text[4 * PEA_TEXT_MAX + 1];
-    if (!ask_certificate(q, &peer, &account, &verdict)) {
+    if (!ask_member(q, &peer, &account, &verdict) && !ask_certificate(q, &peer, &account, &verdict)) {
         int status = tool_identify(&peer, q->who);
         if (status != TOOL_OK)
             return status;

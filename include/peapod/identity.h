@@ -63,8 +63,8 @@ PEA_API PEA_MUST_CHECK pea_err pea_network_id(uint8_t network[32], const void *n
 
 /* ---- The network key: what all members of a network hold, and no stranger (docs/noise.md, "Gates") ---- */
 
-/* Is given to PEA_NOISE(.psk) with a psk0 pattern. The caller keeps it out of sight and wipes it (sodium_memzero()) when
- * the chain is made. Any thread. */
+/* Is given to PEA_NOISE(.psk) with a psk0 pattern, which copies it into guarded memory: then the caller wipes its own
+ * (sodium_memzero()). Any thread. */
 
 /* 32 random bytes. Never a passphrase: whoever records one handshake could try guesses on it for ever. PEA_OK |
  * PEA_E_UNSUPPORTED: the system gives no randomness */

@@ -154,9 +154,9 @@ PEA_API const pea_addr *pea_node_listen_addr(const pea_node *node);
 typedef struct pea_dial_opts {
     size_t size;            /* set by PEA_DIAL */
     const pea_peer *expect; /* who must answer; copied. NULL: whoever the policy allows */
-    /* the DNS name by which the peer is known here: TLS asks for it and checks it, trust on first use remembers the
-     * peer's key by it. Copied. NULL: the host that is dialled, which is remembered with its port. Where there is none,
-     * or with "", TLS checks no name, and the address stands for it */
+    /* the name by which the peer is known here: TLS asks for it and checks it, a certificate for Noise must have it to
+     * count, trust on first use remembers the peer's key by it. Copied. NULL: the host that is dialled, which is
+     * remembered with its port. Where there is none, or with "", no name is checked, and the address stands for it */
     const char *name;
     pea_chain *chain; /* referenced; NULL: the node's */
     pea_codec *codec; /* referenced; NULL: the node's */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The Noise protocol framework, revision 34, as code without I/O: usable without any node. All of its patterns, with
  * psk0 to psk4, over 25519 with ChaChaPoly or AESGCM and SHA256, SHA512, BLAKE2b or BLAKE2s (docs/noise.md has them in
- * a table). The stage that speaks it on connections is pea_chain_noise() in chain.h. */
+ * a table); as hybrids with ML-KEM-768, "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b", where libsodium has it. The
+ * stage that speaks it on connections is pea_chain_noise() in chain.h. */
 #ifndef PEAPOD_NOISE_H
 #define PEAPOD_NOISE_H
 
+#include "peapod/cert.h"
 #include "peapod/codec.h"
 #include "peapod/identity.h"
 #include "peapod/transform.h"
@@ -21,6 +23,24 @@ extern "C" {
 #define PEA_NOISE_HASH_MAX 64u
 #define PEA_NOISE_PSKS_MAX 4u /* that the first message is tried with: each costs as much as a first message */
 
+/* The gate, which keeps out who does not hold the network's key: docs/noise.md, "Gates" */
+#define PEA_GATE_REMEMBERS 8192u         /* first messages; each takes 32 bytes */
+#define PEA_GATE_REMEMBERS_MAX 16777216u /* half a gigabyte */
+#define PEA_GATE_WINDOW_MS_MAX 86400000u /* a day */
+
+/* The psks of one handshake. */
+typedef struct pea_noise_psks {
+    size_t n;                                        /* 1 to PEA_NOISE_PSKS_MAX */
+    uint8_t keys[PEA_NOISE_PSKS_MAX][PEA_KEY_BYTES]; /* as `psk`, then as `more_psks` */
+} pea_noise_psks;
+
+/* Writes the psks that a connection begins with to `psks`, of which `n` is 0; we wipe them. `side` is ours, `expect`
+ * whom PEA_DIAL() expects, or NULL. Called at the start of each handshake, on the connection's thread, with workers on
+ * several at once; it must neither wait nor call this node.
+ * PEA_OK | < 0: this connection fails so, and the sentence in `why` is the reason's */
+typedef pea_err (*pea_noise_psk_fn)(void *arg, pea_side side, const pea_peer *expect, pea_noise_psks *psks,
+                                    pea_error *why);
+
 typedef struct pea_noise_opts {
     size_t size;            /* set by PEA_NOISE */
     const char *protocol;   /* NULL: PEA_NOISE_DEFAULT */
@@ -35,12 +55,27 @@ typedef struct pea_noise_opts {
      * message it is held to. For those who listen; who dials uses `psk`. */
     const uint8_t *more_psks;
     size_t n_more_psks; /* at most PEA_NOISE_PSKS_MAX - 1 */
+    /* ---- For connections: pea_chain_noise() ---- */
+    /* instead of `psk` and `more_psks`: keys that change while the chain is in use. NULL: they do not. What `psk_arg`
+     * points to must outlive the chain. */
+    pea_noise_psk_fn psk_fn;
+    void *psk_arg;
+    /* Where the first message is under a psk, in native mode: an initiator says in it when it was made, and a responder
+     * takes none that is further off its own clock. All members have it, or none: who listens leaves who does not say
+     * it, without a word. 0: not said, and not asked for; at most PEA_GATE_WINDOW_MS_MAX. */
+    uint32_t gate_window_ms;
+    /* likewise in all modes, how many first messages who listens remembers at least, to take none of them twice: best
+     * as many as the whole network makes in two windows. 0: PEA_GATE_REMEMBERS; at most PEA_GATE_REMEMBERS_MAX */
+    uint32_t gate_remembers;
+    /* What a root says of our key, for peers who know the root and not the key: said in the handshake beside the key,
+     * encrypted. Native mode; referenced. NULL: nothing */
+    pea_cert *certificate;
 } pea_noise_opts;
 
 #define PEA_NOISE(...) (&(pea_noise_opts){.size = sizeof(pea_noise_opts), __VA_ARGS__})
-#define PEA_NOISE_INIT                                                            \
-    {                                                                             \
-        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0 \
+#define PEA_NOISE_INIT                                                                                    \
+    {                                                                                                     \
+        sizeof(pea_noise_opts), NULL, NULL, NULL, {NULL, 0}, false, NULL, NULL, 0, NULL, NULL, 0, 0, NULL \
     }
 
 /* One side of a Noise handshake. Read and write alternate as the pattern says; a failed read changes nothing. One
@@ -61,7 +96,7 @@ PEA_API void pea_noise_free(pea_noise *noise);
 PEA_API pea_err pea_noise_turn(const pea_noise *noise);
 
 /* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) |
- * PEA_E_TOO_BIG | PEA_E_CRYPTO (a low-order remote key) | PEA_E_NOMEM. On failure `out` is as before, and the
+ * PEA_E_TOO_BIG | PEA_E_CRYPTO (a remote key that is of low order, or none) | PEA_E_NOMEM. On failure `out` is as before, and the
  * handshake is over. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out);
 

@@ -6,6 +6,7 @@
 #include "peapod/addr.h"
 #include "peapod/address_book.h"
 #include "peapod/buf.h"
+#include "peapod/cert.h"
 #include "peapod/chain.h"
 #include "peapod/codec.h"
 #include "peapod/conn.h"

@@ -25,11 +25,14 @@ typedef struct pea_peer {
     pea_peer_kind kind;
     uint8_t id[PEA_ID_BYTES];
     char name[PEA_NAME_MAX + 1]; /* verified, or given by the policy's own rule; "" : none */
-    char role[PEA_ROLE_MAX + 1]; /* given by the policy's rule; "": none */
+    char role[PEA_ROLE_MAX + 1]; /* given by the policy's rule; of several "db,web"; "": none */
 } pea_peer;
 
 /* Same kind and id. Not constant in time: ids are public. Any thread. */
 PEA_API bool pea_peer_equal(const pea_peer *a, const pea_peer *b);
+
+/* Whether `role` is the peer's, or one of its several. Any thread. */
+PEA_API bool pea_peer_has_role(const pea_peer *peer, const char *role);
 
 #define PEA_PEER_TEXT_BYTES 96
 

@@ -21,7 +21,8 @@ typedef struct pea_ticket {
 
 typedef enum pea_name_kind {
     PEA_NAME_DNS = 1, /* a host name, in lower case; a wildcard as the certificate has it */
-    PEA_NAME_URI      /* "spiffe://trust-domain/path" */
+    PEA_NAME_URI,     /* "spiffe://trust-domain/path" */
+    PEA_NAME_MEMBER   /* of a certificate for Noise (cert.h): its root is an Ed25519 key */
 } pea_name_kind;
 
 typedef struct pea_name {
@@ -29,12 +30,15 @@ typedef struct pea_name {
     const char *text; /* checked: printable ASCII, no zero byte within */
 } pea_name;
 
-/* What a certification authority says of a key: the names in a certificate that was verified up to a root which this
- * side configured. */
+/* What a certification authority says of a key: the names in a certificate that was verified up to a root; of TLS one
+ * which this side configured, else whichever signed it. */
 typedef struct pea_vouch {
-    uint8_t root[PEA_ID_BYTES]; /* SHA-256 of the root's SubjectPublicKeyInfo */
+    uint8_t root[PEA_ID_BYTES]; /* SHA-256 of the root's SubjectPublicKeyInfo; PEA_NAME_MEMBER: its public key */
     const pea_name *names;
     size_t n_names;
+    const char *roles;     /* "db,web": what the certificate says, which the root may not be allowed to; NULL: none */
+    int64_t not_before_ms; /* when it holds, in ms since 1970, which is the policy's to look at: from this moment */
+    int64_t not_after_ms;  /* to before this one; 0: whoever vouches has looked at the time himself */
 } pea_vouch;
 
 /* What is known beside the key of a peer that wants to be let in. Good during the call. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ready-made policy: whom to trust, by public key. An empty one admits nobody. */
+/* The ready-made policy: whom to trust, by public key or by a root's word. An empty one admits nobody. */
 #ifndef PEAPOD_TRUST_H
 #define PEAPOD_TRUST_H
 

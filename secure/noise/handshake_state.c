@@ -37,6 +37,7 @@ void pea__handshake_initialize(pea__handshake_state *hs, const pea__protocol *pr
     hs->protocol = *protocol;
     hs->side = side;
     hs->s = keys->s;
+    hs->kem = keys->kem;
     if (keys->psk != NULL)
         memcpy(hs->psk, keys->psk, PEA_KEY_BYTES);
     if (keys->rs != NULL) {
@@ -92,6 +93,8 @@ static pea_err mix_token(pea__handshake_state *hs, pea__token token)
     case PEA__NO_TOKEN:
     case PEA__E:
     case PEA__S:
+    case PEA__E1:
+    case PEA__EKEM1:
         break;
     }
     return PEA_E_INVALID;
@@ -112,6 +115,41 @@ static pea_err write_e(pea__handshake_state *hs, uint8_t *out)
     return PEA_OK;
 }
 
+/* What the token is made of: random, but in tests. */
+static void draw_seed(pea__kem_state *kem, size_t len)
+{
+    if (!kem->fixed)
+        randombytes_buf(kem->seed, len);
+    kem->fixed = false;
+}
+
+static pea_err write_e1(pea__handshake_state *hs, uint8_t *out, size_t *at)
+{
+    uint8_t key[PEA__KEM_PUBLIC_BYTES];
+    size_t part = sizeof key + pea__cipher_overhead(&hs->ss.cipher);
+    draw_seed(hs->kem, PEA__KEM_SEED_BYTES);
+    pea_err err = pea__kem_public(hs->kem->seed, key);
+    if (err == PEA_OK)
+        err = pea__encrypt_and_hash(&hs->ss, key, sizeof key, out + *at);
+    *at += part;
+    return err;
+}
+
+static pea_err write_ekem1(pea__handshake_state *hs, uint8_t *out, size_t *at)
+{
+    uint8_t cipher[PEA__KEM_CIPHER_BYTES], shared[PEA__KEM_OUTPUT_BYTES];
+    size_t part = sizeof cipher + pea__cipher_overhead(&hs->ss.cipher);
+    draw_seed(hs->kem, PEA__KEM_MESSAGE_BYTES);
+    pea_err err = pea__kem_encapsulate(hs->kem->public_key, hs->kem->seed, cipher, shared);
+    if (err == PEA_OK)
+        err = pea__encrypt_and_hash(&hs->ss, cipher, sizeof cipher, out + *at);
+    if (err == PEA_OK)
+        pea__mix_key(&hs->ss, shared, sizeof shared);
+    sodium_memzero(shared, sizeof shared);
+    *at += part;
+    return err;
+}
+
 /* Writes the message at `out`, where message_room() bytes are free, and its length to `*len`. */
 static pea_err write_tokens(pea__handshake_state *hs, pea_span payload, uint8_t *out, size_t room, size_t *len)
 {
@@ -130,6 +168,12 @@ static pea_err write_tokens(pea__handshake_state *hs, pea_span payload, uint8_t 
             at += part;
             break;
         }
+        case PEA__E1:
+            err = write_e1(hs, out, &at);
+            break;
+        case PEA__EKEM1:
+            err = write_ekem1(hs, out, &at);
+            break;
         default:
             err = mix_token(hs, tokens[i]);
         }
@@ -143,16 +187,20 @@ static pea_err write_tokens(pea__handshake_state *hs, pea_span payload, uint8_t 
     return pea__encrypt_and_hash(&hs->ss, payload.data, payload.len, out + at);
 }
 
-/* The most that a message with this payload can take: an ephemeral key, an encrypted static one, the payload's tag. */
-static size_t message_room(size_t payload)
+/* The most that a message with this payload can take: an ephemeral key, an encrypted static one, the payload's tag; and
+ * in hybrid patterns what their KEM says. */
+static size_t message_room(const pea__handshake_state *hs, size_t payload)
 {
     size_t keys = 2 * PEA_KEY_BYTES + 2 * PEA_NOISE_TAG_BYTES;
+    _Static_assert(PEA__KEM_PUBLIC_BYTES >= PEA__KEM_CIPHER_BYTES, "the larger of the two");
+    if (hs->protocol.hfs)
+        keys += PEA__KEM_PUBLIC_BYTES + PEA_NOISE_TAG_BYTES;
     return payload < PEA_NOISE_MESSAGE_MAX - keys ? payload + keys : PEA_NOISE_MESSAGE_MAX;
 }
 
 pea_err pea__handshake_write(pea__handshake_state *hs, pea_span payload, pea_buf *out)
 {
-    size_t room = message_room(payload.len), len = 0;
+    size_t room = message_room(hs, payload.len), len = 0;
     uint8_t *tail;
     pea_err err = pea_buf_reserve(out, room, &tail);
     if (err != PEA_OK)
@@ -206,6 +254,27 @@ static pea_err read_s(pea__handshake_state *hs, pea_span *message)
     return PEA_OK;
 }
 
+static pea_err read_e1(pea__handshake_state *hs, pea_span *message)
+{
+    size_t len = PEA__KEM_PUBLIC_BYTES + pea__cipher_overhead(&hs->ss.cipher);
+    const uint8_t *part = take(message, len);
+    return part != NULL ? pea__decrypt_and_hash(&hs->ss, part, len, hs->kem->public_key) : PEA_E_PROTO;
+}
+
+static pea_err read_ekem1(pea__handshake_state *hs, pea_span *message)
+{
+    uint8_t cipher[PEA__KEM_CIPHER_BYTES], shared[PEA__KEM_OUTPUT_BYTES];
+    size_t len = sizeof cipher + pea__cipher_overhead(&hs->ss.cipher);
+    const uint8_t *part = take(message, len);
+    pea_err err = part != NULL ? pea__decrypt_and_hash(&hs->ss, part, len, cipher) : PEA_E_PROTO;
+    if (err == PEA_OK)
+        err = pea__kem_decapsulate(hs->kem->seed, cipher, shared);
+    if (err == PEA_OK)
+        pea__mix_key(&hs->ss, shared, sizeof shared);
+    sodium_memzero(shared, sizeof shared);
+    return err;
+}
+
 static pea_err read_tokens(pea__handshake_state *hs, pea_span message, pea_buf *payload)
 {
     pea__token tokens[PEA__TOKENS_MAX];
@@ -218,6 +287,12 @@ static pea_err read_tokens(pea__handshake_state *hs, pea_span message, pea_buf *
             break;
         case PEA__S:
             err = read_s(hs, &message);
+            break;
+        case PEA__E1:
+            err = read_e1(hs, &message);
+            break;
+        case PEA__EKEM1:
+            err = read_ekem1(hs, &message);
             break;
         default:
             err = mix_token(hs, tokens[i]);

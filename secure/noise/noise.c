@@ -16,8 +16,25 @@ struct pea_noise {
     uint8_t more_psks[PEA_NOISE_PSKS_MAX - 1][PEA_KEY_BYTES]; /* that the first message may be under as well */
     size_t n_more_psks;
     bool preserving;
-    bool split; /* done: nothing is left */
+    bool split;           /* done: nothing is left */
+    size_t size;          /* with what follows */
+    pea__kem_state kem[]; /* one, in hybrid patterns */
 };
+
+/* The handshake is over. */
+static void wipe(pea_noise *noise)
+{
+    sodium_memzero(&noise->hs, sizeof noise->hs);
+    sodium_memzero(noise->kem, noise->size - sizeof *noise);
+}
+
+/* What belongs to a connection. */
+static pea_err check_alone(const pea_noise_opts *o, pea_error *why)
+{
+    if (o->psk_fn == NULL && o->gate_window_ms == 0 && o->gate_remembers == 0)
+        return PEA_OK;
+    return pea__error(why, PEA_E_INVALID, "psk_fn, gate_window_ms and gate_remembers are for pea_chain_noise()");
+}
 
 static pea_err check_psks(const pea__protocol *protocol, const pea_noise_opts *o, pea_error *why)
 {
@@ -67,6 +84,8 @@ pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *op
     pea__protocol protocol;
     pea_err err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK)
+        err = check_alone(&o, why);
+    if (err == PEA_OK)
         err = pea__secure_init(why);
     if (err == PEA_OK)
         err = pea__protocol_parse(&protocol, o.protocol != NULL ? o.protocol : PEA_NOISE_DEFAULT, why);
@@ -74,16 +93,19 @@ pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *op
         err = check_keys(&protocol, side, &o, why);
     if (err != PEA_OK)
         return err;
-    pea_noise *fresh = pea__alloc(sizeof *fresh);
+    size_t size = sizeof(pea_noise) + (protocol.hfs ? sizeof(pea__kem_state) : 0);
+    pea_noise *fresh = pea__alloc(size);
     if (fresh == NULL)
         return pea__error(why, PEA_E_NOMEM, NULL);
+    fresh->size = size;
     fresh->identity = o.identity != NULL ? pea_identity_ref(o.identity) : NULL;
     fresh->preserving = o.record_preserving;
     fresh->n_more_psks = side == PEA_RESPONDER ? o.n_more_psks : 0;
     if (fresh->n_more_psks > 0)
         memcpy(fresh->more_psks, o.more_psks, fresh->n_more_psks * PEA_KEY_BYTES);
     const pea__handshake_keys keys = {
-        .s = fresh->identity, .rs = pea__protocol_knows(&protocol, side) ? o.remote_static : NULL, .psk = o.psk};
+        .s = fresh->identity, .rs = pea__protocol_knows(&protocol, side) ? o.remote_static : NULL, .psk = o.psk,
+        .kem = protocol.hfs ? fresh->kem : NULL};
     pea__handshake_initialize(&fresh->hs, &protocol, side, o.prologue, &keys);
     *noise = fresh;
     return PEA_OK;
@@ -94,7 +116,7 @@ void pea_noise_free(pea_noise *noise)
     if (noise == NULL)
         return;
     pea_identity_unref(noise->identity);
-    sodium_memzero(noise, sizeof *noise);
+    sodium_memzero(noise, noise->size);
     pea__free(noise);
 }
 
@@ -113,7 +135,7 @@ pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out)
         return PEA_E_STATE;
     noise->broken = pea__handshake_write(&noise->hs, payload, out);
     if (noise->broken != PEA_OK)
-        sodium_memzero(&noise->hs, sizeof noise->hs);
+        wipe(noise);
     return noise->broken;
 }
 
@@ -175,7 +197,7 @@ pea_err pea_noise_split(pea_noise *noise, bool native, pea_transform *transform)
     pea_err err = pea__record_new(transform, &noise->hs, &opts);
     if (err != PEA_OK)
         return err;
-    sodium_memzero(&noise->hs, sizeof noise->hs);
+    wipe(noise);
     noise->split = true;
     return PEA_OK;
 }
@@ -185,10 +207,47 @@ bool pea__noise_one_way(const pea_noise *noise)
     return pea__protocol_one_way(&noise->hs.protocol);
 }
 
+unsigned pea__noise_static_in(const char *name, pea_side side, bool *hidden)
+{
+    pea__protocol protocol;
+    *hidden = false;
+    if (pea__protocol_parse(&protocol, name != NULL ? name : PEA_NOISE_DEFAULT, NULL) != PEA_OK)
+        return 0;
+    unsigned message = pea__protocol_static_in(&protocol, side, hidden);
+    return message == PEA__NO_MESSAGE ? 0 : message + 1;
+}
+
+/* Whether one of the tokens of message `message` is `from` to `to`. */
+static bool has_token(const pea_noise *noise, unsigned message, pea__token from, pea__token to)
+{
+    pea__token tokens[PEA__TOKENS_MAX];
+    size_t n = pea__protocol_tokens(&noise->hs.protocol, message, tokens);
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] >= from && tokens[i] <= to)
+            return true;
+    return false;
+}
+
+bool pea__noise_first_under_psk(const pea_noise *noise)
+{
+    return has_token(noise, 0, PEA__PSK, PEA__PSK);
+}
+
+bool pea__noise_multiplies(const pea_noise *noise)
+{
+    return has_token(noise, noise->hs.message, PEA__EE, PEA__SS);
+}
+
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES])
 {
     memcpy(noise->hs.e, secret, PEA_KEY_BYTES);
     noise->hs.fixed_e = true;
+}
+
+void pea__noise_fix_kem(pea_noise *noise, const uint8_t seed[PEA__KEM_SEED_BYTES])
+{
+    memcpy(noise->hs.kem->seed, seed, PEA__KEM_SEED_BYTES);
+    noise->hs.kem->fixed = true;
 }
 
 pea__handshake_state *pea__noise_state(pea_noise *noise)

@@ -46,9 +46,48 @@ void pea__hkdf(pea__hash_id hash, const uint8_t *chaining_key, pea_span input, u
 /* HKDF-Expand of RFC 5869: `prk` has the hash's length. PEA_OK | PEA_E_TOO_BIG: more than 255 hashes */
 PEA_MUST_CHECK pea_err pea__hkdf_expand(pea__hash_id hash, const uint8_t *prk, pea_span info, uint8_t *out, size_t len);
 
+/* ---- The key encapsulation of hybrid patterns ("KEM-based Hybrid Forward Secrecy for Noise", revision 1) ---- */
+
+#define PEA__KEM_NAME "MLKEM768" /* FIPS 203 */
+#define PEA__KEM_PUBLIC_BYTES 1184u
+#define PEA__KEM_CIPHER_BYTES 1088u
+#define PEA__KEM_OUTPUT_BYTES 32u
+#define PEA__KEM_SEED_BYTES 64u    /* what a key pair is made of: d and z */
+#define PEA__KEM_MESSAGE_BYTES 32u /* what an encapsulation is made of: m */
+
+/* Whether this build has it. */
+bool pea__kem_available(void);
+
+/* The public key of a secret seed. PEA_OK | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__kem_public(const uint8_t seed[PEA__KEM_SEED_BYTES],
+                                       uint8_t public_key[PEA__KEM_PUBLIC_BYTES]);
+
+/* Of random bytes, the ciphertext for who has the key, and what both then have. PEA_OK | PEA_E_CRYPTO: it is no public
+ * key | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__kem_encapsulate(const uint8_t public_key[PEA__KEM_PUBLIC_BYTES],
+                                            const uint8_t random[PEA__KEM_MESSAGE_BYTES],
+                                            uint8_t cipher[PEA__KEM_CIPHER_BYTES],
+                                            uint8_t output[PEA__KEM_OUTPUT_BYTES]);
+
+/* Of a ciphertext that nobody made, an output that nobody else has. PEA_OK | PEA_E_CRYPTO | PEA_E_UNSUPPORTED */
+PEA_MUST_CHECK pea_err pea__kem_decapsulate(const uint8_t seed[PEA__KEM_SEED_BYTES],
+                                            const uint8_t cipher[PEA__KEM_CIPHER_BYTES],
+                                            uint8_t output[PEA__KEM_OUTPUT_BYTES]);
+
 /* ---- Patterns and names (sections 7 to 9) ---- */
 
-typedef enum pea__token { PEA__NO_TOKEN = 0, PEA__E, PEA__S, PEA__EE, PEA__ES, PEA__SE, PEA__SS, PEA__PSK } pea__token;
+typedef enum pea__token {
+    PEA__NO_TOKEN = 0,
+    PEA__E,
+    PEA__S,
+    PEA__EE,
+    PEA__ES,
+    PEA__SE,
+    PEA__SS,
+    PEA__PSK,
+    PEA__E1,   /* hybrid patterns: a KEM's public key */
+    PEA__EKEM1 /* and its ciphertext */
+} pea__token;
 
 #define PEA__PATTERN_MESSAGES 4 /* the deferred patterns have most: X1X1 */
 #define PEA__PATTERN_TOKENS 5   /* of a message, as the table has it: KX has five */
@@ -71,12 +110,14 @@ const pea__pattern *pea__pattern_find(pea_span name);
 typedef struct pea__protocol {
     const pea__pattern *pattern;
     uint8_t psks;          /* PEA__PSK_AT() of each */
+    bool hfs;              /* hybrid: a KEM beside the Diffie-Hellman function */
     bool fallback;         /* the pattern's first message was said before: who answered it initiates (section 10.2) */
     pea__aead_id aead : 8; /* each connection has one of these */
     pea__hash_id hash : 8;
 } pea__protocol;
 
-#define PEA__PROTOCOL_NAME_BYTES 64 /* the longest: "Noise_X1X1psk0+psk1+psk2+psk3+psk4_25519_ChaChaPoly_BLAKE2b" */
+/* the longest: "Noise_X1X1hfs+psk0+psk1+psk2+psk3+psk4_25519+MLKEM768_ChaChaPoly_BLAKE2b" */
+#define PEA__PROTOCOL_NAME_BYTES 80
 
 /* PEA_OK | PEA_E_FORMAT: not a Noise name | PEA_E_UNSUPPORTED: which part this build or CPU cannot do */
 PEA_MUST_CHECK pea_err pea__protocol_parse(pea__protocol *protocol, const char *name, pea_error *why);
@@ -107,6 +148,11 @@ bool pea__protocol_needs_static(const pea__protocol *protocol, pea_side side);
  * be said again. The number of messages: its first record does. PEA__NO_PROOF: nothing does. */
 #define PEA__NO_PROOF UINT_MAX
 unsigned pea__protocol_proof(const pea__protocol *protocol, pea_side side);
+
+/* The number of the message that carries this side's static key; PEA__NO_MESSAGE: none does. `*hidden`: key and payload
+ * are encrypted after a Diffie-Hellman, rather than in the clear or under a psk alone. */
+#define PEA__NO_MESSAGE UINT_MAX
+unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden);
 
 /* ---- CipherState (section 5.1) ---- */
 
@@ -166,6 +212,14 @@ void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__ciph
 
 /* ---- HandshakeState (section 5.3) ---- */
 
+/* What a hybrid pattern needs besides. Not copied with the state: `public_key` means something once the message that
+ * brought it was read well. */
+typedef struct pea__kem_state {
+    bool fixed; /* tests: `seed` was given, its token takes it as it is */
+    uint8_t seed[PEA__KEM_SEED_BYTES];         /* of our key pair; or, in front, of our encapsulation */
+    uint8_t public_key[PEA__KEM_PUBLIC_BYTES]; /* theirs */
+} pea__kem_state;
+
 typedef struct pea__handshake_state {
     pea__symmetric_state ss;
     pea__protocol protocol;
@@ -174,6 +228,7 @@ typedef struct pea__handshake_state {
     bool has_rs;
     bool fixed_e;          /* tests: `e` was given, the token takes it as it is */
     const pea_identity *s; /* borrowed; NULL: none */
+    pea__kem_state *kem;   /* borrowed; of hybrid patterns */
     uint8_t e[PEA_KEY_BYTES], e_public[PEA_KEY_BYTES];
     uint8_t rs[PEA_KEY_BYTES], re[PEA_KEY_BYTES];
     uint8_t psk[PEA_KEY_BYTES];
@@ -183,6 +238,7 @@ typedef struct pea__handshake_keys {
     const pea_identity *s; /* ours; NULL: none */
     const uint8_t *rs;     /* theirs, where a pre-message names it; NULL: none */
     const uint8_t *psk;    /* NULL: none */
+    pea__kem_state *kem;   /* zeros, for hybrid patterns */
     const uint8_t *e,
         *re; /* fallback: the responder's ephemeral secret and public key, and that key to the initiator */
 } pea__handshake_keys;
@@ -225,6 +281,9 @@ PEA_MUST_CHECK pea_err pea__record_new(pea_transform *transform, const pea__hand
 /* The ephemeral secret that the next `e` of this side uses instead of a random one: for published vectors, and nothing
  * else. */
 void pea__noise_fix_ephemeral(pea_noise *noise, const uint8_t secret[PEA_KEY_BYTES]);
+
+/* The same for `e1` or `ekem1`: the seed of a key pair, or of an encapsulation (its first 32 bytes). */
+void pea__noise_fix_kem(pea_noise *noise, const uint8_t seed[PEA__KEM_SEED_BYTES]);
 
 /* The handshake inside. */
 pea__handshake_state *pea__noise_state(pea_noise *noise);

@@ -85,6 +85,22 @@ unsigned pea__protocol_messages(const pea__protocol *protocol)
     return n;
 }
 
+/* Where `hfs` adds tokens: its public key goes behind the first Diffie-Hellman of the first message, which encrypts it,
+ * or else behind `e`; its ciphertext behind `ee`. (The table of that extension has KK and IN otherwise than its text,
+ * which we and others follow.) */
+static pea__token added_behind(const uint8_t *row, size_t i, unsigned message)
+{
+    if (row[i] == EE)
+        return PEA__EKEM1;
+    if (message > 0)
+        return PEA__NO_TOKEN;
+    size_t at = 0; /* the first Diffie-Hellman, or how many tokens there are */
+    while (at < PEA__PATTERN_TOKENS && row[at] != PEA__NO_TOKEN && (row[at] < EE || row[at] > SS))
+        at++;
+    bool encrypted = at < PEA__PATTERN_TOKENS && row[at] != PEA__NO_TOKEN;
+    return (encrypted ? i == at : row[i] == E) ? PEA__E1 : PEA__NO_TOKEN;
+}
+
 size_t pea__protocol_tokens(const pea__protocol *protocol, unsigned message, pea__token tokens[PEA__TOKENS_MAX])
 {
     const uint8_t *row = row_of(protocol, message);
@@ -93,8 +109,12 @@ size_t pea__protocol_tokens(const pea__protocol *protocol, unsigned message, pea
         return 0;
     if (message == 0 && (protocol->psks & PEA__PSK_AT(0)) != 0)
         tokens[n++] = PEA__PSK; /* psk0 goes before the first message's tokens */
-    for (size_t i = 0; i < PEA__PATTERN_TOKENS && row[i] != PEA__NO_TOKEN; i++)
+    for (size_t i = 0; i < PEA__PATTERN_TOKENS && row[i] != PEA__NO_TOKEN; i++) {
         tokens[n++] = (pea__token)row[i];
+        pea__token added = protocol->hfs ? added_behind(row, i, message) : PEA__NO_TOKEN;
+        if (added != PEA__NO_TOKEN)
+            tokens[n++] = added;
+    }
     if ((protocol->psks & PEA__PSK_AT(message + 1)) != 0)
         tokens[n++] = PEA__PSK; /* psk1 and up go behind those of the first message and up */
     return n;

@@ -43,8 +43,16 @@ static pea_err add_modifier(pea__protocol *protocol, pea_span modifier, pea_erro
         protocol->fallback = true;
         return PEA_OK;
     }
+    if (span_is(modifier, "hfs")) {
+        if (pea__protocol_one_way(protocol) || protocol->fallback)
+            return unsupported(why, "pattern modifier", modifier, "it is for patterns in which the responder answers");
+        if (protocol->hfs || protocol->psks != 0)
+            return pea__error(why, PEA_E_FORMAT, UNSORTED);
+        protocol->hfs = true;
+        return PEA_OK;
+    }
     if (modifier.len != 4 || memcmp(modifier.data, "psk", 3) != 0 || modifier.data[3] < '0' || modifier.data[3] > '9')
-        return unsupported(why, "pattern modifier", modifier, "there are psk0 to psk4 and fallback");
+        return unsupported(why, "pattern modifier", modifier, "there are hfs, psk0 to psk4 and fallback");
     unsigned place = modifier.data[3] - (unsigned)'0';
     if (place > pea__protocol_messages(protocol))
         return unsupported(why, "pattern modifier", modifier, "the pattern has no such message");
@@ -93,10 +101,31 @@ static unsigned choose(const choice *choices, size_t n, pea_span part)
     return 0;
 }
 
+/* "25519", or with hfs "25519+MLKEM768". */
+static pea_err parse_exchange(const pea__protocol *protocol, pea_span part, pea_error *why)
+{
+    const uint8_t *plus = protocol->hfs ? memchr(part.data, '+', part.len) : NULL;
+    size_t len = plus != NULL ? (size_t)(plus - part.data) : part.len;
+    if (!span_is((pea_span){part.data, len}, "25519"))
+        return unsupported(why, "Diffie-Hellman function", (pea_span){part.data, len},
+                           "this version has 25519, and a KEM behind it where the pattern has hfs");
+    if (!protocol->hfs)
+        return PEA_OK;
+    if (plus == NULL)
+        return pea__error(why, PEA_E_FORMAT, "a Noise pattern with hfs wants a KEM: 25519+" PEA__KEM_NAME);
+    pea_span kem = {plus + 1, part.len - len - 1};
+    if (!span_is(kem, PEA__KEM_NAME))
+        return unsupported(why, "KEM", kem, "this version has " PEA__KEM_NAME);
+    if (!pea__kem_available())
+        return unsupported(why, "KEM", kem, "this build's libsodium is older than 1.0.22");
+    return PEA_OK;
+}
+
 static pea_err parse_suite(pea__protocol *protocol, const pea_span *parts, pea_error *why)
 {
-    if (!span_is(parts[2], "25519"))
-        return unsupported(why, "Diffie-Hellman function", parts[2], "this version has 25519");
+    pea_err err = parse_exchange(protocol, parts[2], why);
+    if (err != PEA_OK)
+        return err;
     protocol->aead = (pea__aead_id)choose(aeads, COUNT(aeads), parts[3]);
     if (protocol->aead == 0)
         return unsupported(why, "cipher", parts[3], "there are ChaChaPoly and AESGCM");
@@ -149,12 +178,28 @@ size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL
 {
     char modifiers[40] = "";
     size_t len = 0;
-    if (protocol->fallback)
-        len = (size_t)snprintf(modifiers, sizeof modifiers, "fallback");
+    if (protocol->fallback || protocol->hfs)
+        len = (size_t)snprintf(modifiers, sizeof modifiers, protocol->hfs ? "hfs" : "fallback");
     for (unsigned place = 0; place <= PEA__PATTERN_MESSAGES; place++)
         if ((protocol->psks & PEA__PSK_AT(place)) != 0)
             len += (size_t)snprintf(modifiers + len, sizeof modifiers - len, "%spsk%u", len > 0 ? "+" : "", place);
-    return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519_%s_%s", protocol->pattern->name,
-                            modifiers, name_of(aeads, COUNT(aeads), protocol->aead),
+    return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519%s_%s_%s", protocol->pattern->name,
+                            modifiers, protocol->hfs ? "+" PEA__KEM_NAME : "", name_of(aeads, COUNT(aeads), protocol->aead),
                             name_of(hashes, COUNT(hashes), protocol->hash));
+}
+
+unsigned pea__protocol_static_in(const pea__protocol *protocol, pea_side side, bool *hidden)
+{
+    pea__token tokens[PEA__TOKENS_MAX];
+    *hidden = false;
+    for (unsigned m = 0; m < pea__protocol_messages(protocol); m++) {
+        size_t n = pea__protocol_tokens(protocol, m, tokens);
+        for (size_t i = 0; i < n; i++) {
+            if (tokens[i] == PEA__S && (m % 2 == 0) == (side == PEA_INITIATOR))
+                return m;
+            *hidden = *hidden || (tokens[i] >= PEA__EE && tokens[i] <= PEA__SS);
+        }
+    }
+    *hidden = false;
+    return PEA__NO_MESSAGE;
 }

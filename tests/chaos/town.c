@@ -812,6 +812,16 @@ static pea_identity *certificate_of(unsigned n)
     return identity;
 }
 
+/* Asked on any thread. */
+static pea_err town_key(void *arg, pea_side side, const pea_peer *expect, pea_noise_psks *psks, pea_error *why)
+{
+    (void)arg, (void)side, (void)expect, (void)why;
+    psks->n = 2;
+    for (size_t i = 0; i < psks->n; i++)
+        memset(psks->keys[i], side == PEA_INITIATOR ? 2 : (int)i + 1, PEA_KEY_BYTES);
+    return PEA_OK;
+}
+
 static void person_init(person *who, unsigned kind, unsigned n)
 {
     pea_identity *identity = NULL;
@@ -827,7 +837,9 @@ static void person_init(person *who, unsigned kind, unsigned n)
         must(pea_chain_tls(who->chain, PEA_TLS(.identity = identity), &why), "pea_chain_tls", &why);
     } else {
         must(pea_identity_generate(&identity, &why), "pea_identity_generate", &why);
-        must(pea_chain_noise(who->chain, PEA_NOISE(.identity = identity), &why), "pea_chain_noise", &why);
+        pea_noise_opts *opts = PEA_NOISE(.identity = identity, .protocol = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b",
+                                         .psk_fn = town_key, .gate_window_ms = 3600000, .gate_remembers = 16);
+        must(pea_chain_noise(who->chain, opts, &why), "pea_chain_noise", &why);
     }
     pea_identity_peer(identity, &who->peer);
     pea_identity_unref(identity);

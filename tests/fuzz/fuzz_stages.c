@@ -8,7 +8,9 @@
 #include "pipe_priv.h"
 #include "support/toys.h"
 
-enum { PASS, FLIP, INSERT, DROP, ANSWER, N_ACTIONS, TALK = 1, LOOKUP = 2, STREAM = 4 };
+#define XXPSK0 "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b"
+
+enum { PASS, FLIP, INSERT, DROP, ANSWER, N_ACTIONS, TALK = 1, LOOKUP = 2, STREAM = 4, GATE = 8 };
 
 static const uint8_t words[] = "nothing but this is ever heard, in this order", secret[PEA_KEY_BYTES] = {5};
 static toy_talk talk = {"STARTTLS\n", "220 go ahead\n"};
@@ -29,9 +31,14 @@ static void require(bool condition)
 static pea_chain *make_chain(uint8_t kind, pea_identity *identity)
 {
     pea_chain *chain;
+    bool gate = (kind & GATE) != 0;
     require(pea_chain_new(&chain, PEA_CHAIN(.mode = (kind & STREAM) != 0 ? PEA_STREAM : PEA_NATIVE), NULL) == PEA_OK);
     require((kind & TALK) == 0 || pea_chain_add(chain, &toy_talk_ops, &talk, NULL) == PEA_OK);
-    require(pea_chain_noise(chain, PEA_NOISE(.identity = identity), NULL) == PEA_OK);
+    require(
+        pea_chain_noise(chain,
+                        PEA_NOISE(.identity = identity, .protocol = gate ? XXPSK0 : NULL, .psk = gate ? secret : NULL,
+                                  .gate_window_ms = gate && (kind & STREAM) == 0 ? 1000 : 0),
+                        NULL) == PEA_OK);
     require((kind & LOOKUP) == 0 || pea_chain_add(chain, &toy_lookup_ops, &lookup, NULL) == PEA_OK);
     return chain;
 }

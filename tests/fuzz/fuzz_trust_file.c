@@ -34,12 +34,15 @@ static void ask_about(const pea_policy *policy, const pea__rule *r, const pea_ca
 /* Asks from somewhere and from nowhere, vouched for by the rule's own root, when it begins and when it has ended. */
 static void ask_about_all(const pea_policy *policy, const pea__rules *rules)
 {
-    static const pea_name names[] = {{PEA_NAME_DNS, "db.mesh.example"}, {PEA_NAME_URI, "spiffe://mesh.example/db/1"}};
+    static const pea_name names[] = {{PEA_NAME_DNS, "db.mesh.example"},
+                                     {PEA_NAME_URI, "spiffe://mesh.example/db/1"},
+                                     {PEA_NAME_MEMBER, "web-1"},
+                                     {PEA_NAME_MEMBER, "db.mesh.example"}};
     pea_addr from;
     require(pea_addr_parse(&from, "10.1.2.3:4", NULL) == PEA_OK);
     for (size_t i = 0; i < rules->n && i < 16; i++) {
         const pea__rule *r = rules->list[i];
-        pea_vouch vouch = {.names = names, .n_names = 2};
+        pea_vouch vouch = {.names = names, .n_names = 4, .roles = "admin,db,web"};
         require(r->by_name || pea__rules_find(rules, &r->peer) != NULL);
         if (r->n_roots > 0)
             memcpy(vouch.root, r->roots[0], sizeof vouch.root);

@@ -30,12 +30,9 @@ static int teardown(void **state)
 /* A connection from 127.0.NET.HOST. */
 static int from(const net *n, unsigned network, unsigned host)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000000u | network << 8 | host)};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     to.sin_port = htons(pea_listener_addr(n->b.listener)->port);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    int fd = net_raw_from(network, host);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     return fd;
 }

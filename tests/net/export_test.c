@@ -32,6 +32,9 @@ static const way ways[] = {
     {"Noise, stream", PEA_STREAM, "Noise_XX_25519_ChaChaPoly_SHA512", NULL, 0, false, 64},
     {"Noise in Noise", PEA_NATIVE, "Noise_XX_25519_ChaChaPoly_SHA256", "Noise_XX_25519_ChaChaPoly_BLAKE2b", 0, false,
      32},
+#ifdef PEAPOD_MLKEM
+    {"Noise, hybrid", PEA_NATIVE, "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b", NULL, 0, false, 64},
+#endif
     {"TLS 1.2", PEA_NATIVE, NULL, NULL, PEA_TLS_1_2, false, 32},
     {"TLS 1.2, own records", PEA_STREAM, NULL, NULL, PEA_TLS_1_2, true, 32},
     {"TLS 1.3", PEA_NATIVE, NULL, NULL, PEA_TLS_1_3, false, 32},

@@ -5,11 +5,6 @@
 #include "support/faults.h"
 #include "support/net.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "runtime_priv.h"
 
 enum { FLOOD = 60, LONG_ROUND_MS = 80 };
@@ -83,14 +78,10 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A dial from an address of ours: all of 127.0.0.0/8 is. */
-static void dial_from(net *n, const char *ip)
+/* From 127.0.NETWORK.HOST. */
+static void dial_from(net *n, unsigned network, unsigned host)
 {
-    struct sockaddr_in from = {.sin_family = AF_INET};
-    assert_int_equal(inet_pton(AF_INET, ip, &from.sin_addr), 1);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_true(fd >= 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    int fd = net_raw_from(network, host);
     check_ok(pea_node_connect(n->a.node, n->b.addr, PEA_DIAL(.fd = fd, .again = true), NULL, NULL));
 }
 
@@ -106,7 +97,7 @@ static void a_flood_is_taken_in_portions(void **state)
     net *n = *state;
     nodes(n);
     for (int i = 0; i < FLOOD; i++)
-        dial_from(n, "127.0.1.1");
+        dial_from(n, 1, 1);
     net_wait(n, n->a.connects == FLOOD && n->b.connects == FLOOD);
     assert_int_equal(book.paid, FLOOD);
     assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
@@ -120,7 +111,7 @@ static void what_was_before_a_flood_does_not_count(void **state)
     for (unsigned flood = 1; flood <= 2; flood++) {
         book.work_ms += 3600000;
         for (int i = 0; i < FLOOD; i++)
-            dial_from(n, "127.0.1.1");
+            dial_from(n, 1, 1);
         net_wait(n, n->a.connects == flood * FLOOD && n->b.connects == flood * FLOOD);
     }
     assert_int_equal(book.most, PEA__HANDSHAKES_PER_ROUND);
@@ -132,7 +123,7 @@ static void a_long_round_begins_more(void **state)
     net *n = *state;
     nodes(n);
     for (int i = 0; i < FLOOD; i++)
-        dial_from(n, "127.0.1.1");
+        dial_from(n, 1, 1);
     net_wait(n, n->b.accepts == FLOOD);
     book.cost_ms = 1;
     ev_check_init(&book.watch, on_check);
@@ -150,7 +141,7 @@ static void who_leaves_is_not_paid_for(void **state)
     net *n = *state;
     nodes(n);
     for (int i = 0; i < FLOOD; i++)
-        dial_from(n, "127.0.1.1");
+        dial_from(n, 1, 1);
     net_wait(n, n->b.accepts == FLOOD);
     while (n->b.connects == 0)
         net_poll(n);
@@ -168,7 +159,7 @@ static void a_node_that_goes_holds_nobody_up(void **state)
     nodes(n);
     check_ok(pea_node_new(&other, n->runtime, PEA_NODE(.chain = n->chain), NULL));
     for (int i = 0; i < FLOOD; i++)
-        dial_from(n, "127.0.1.1");
+        dial_from(n, 1, 1);
     net_wait(n, n->b.accepts == FLOOD);
     while (n->b.connects == 0)
         net_poll(n);
@@ -192,11 +183,11 @@ static void who_has_authenticated_passes_strangers(void **state)
 {
     net *n = *state;
     nodes(n);
-    dial_from(n, "127.0.2.1");
+    dial_from(n, 2, 1);
     net_wait(n, n->b.connects == 1);
     for (int i = 0; i < FLOOD; i++)
-        dial_from(n, "127.0.1.1");
-    dial_from(n, "127.0.2.77"); /* a neighbour, and the last to come */
+        dial_from(n, 1, 1);
+    dial_from(n, 2, 77); /* a neighbour, and the last to come */
     net_wait(n, n->b.connects == FLOOD + 2);
     assert_true(place_of("127.0.2.77", 1) < FLOOD / 2);
     assert_true(book.most <= PEA__HANDSHAKES_PER_ROUND);

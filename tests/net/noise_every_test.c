@@ -46,9 +46,10 @@ static void chain_make(pea_chain **chain, pea_side side, pea_mode mode, const ch
 {
     static const uint8_t psk[PEA_KEY_BYTES] = {7};
     static const char *const suites[] = {"ChaChaPoly_BLAKE2b", "AESGCM_SHA256", "ChaChaPoly_SHA512"};
-    char protocol[64];
+    char protocol[96];
     pea_error why;
-    (void)snprintf(protocol, sizeof protocol, "Noise_%s_25519_%s", pattern, suites[suite % COUNT(suites)]);
+    (void)snprintf(protocol, sizeof protocol, "Noise_%s_25519%s_%s", pattern,
+                   strstr(pattern, "hfs") != NULL ? "+MLKEM768" : "", suites[suite % COUNT(suites)]);
     check_ok(pea_chain_new(chain, PEA_CHAIN(.mode = mode), &why));
     pea_err err = pea_chain_noise(
         *chain,
@@ -162,6 +163,19 @@ static void psks_at_every_place(void **state)
         run(&patterns[i], name, i % 2 == 0 ? PEA_NATIVE : PEA_STREAM, i, false);
     }
 }
+
+#ifdef PEAPOD_MLKEM
+static void hybrids(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < COUNT(patterns); i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "%s%s", patterns[i].name,
+                       (const char *const[]){"hfs", "hfs+psk0", "hfs+psk2"}[i % 3]);
+        run(&patterns[i], name, (const pea_mode[]){PEA_NATIVE, PEA_STREAM, PEA_RECORDS, PEA_NATIVE}[i % 4], i, false);
+    }
+}
+#endif
 
 /* ---- What a configuration may not say ---- */
 
@@ -298,6 +312,9 @@ int main(void)
         cmocka_unit_test(every_pattern_one_per_peer),
         cmocka_unit_test(every_pattern_foreign),
         cmocka_unit_test(psks_at_every_place),
+#ifdef PEAPOD_MLKEM
+        cmocka_unit_test(hybrids),
+#endif
         cmocka_unit_test(configurations),
         cmocka_unit_test(sides_without_keys),
         cmocka_unit_test(a_replayed_first_message_is_nobody),

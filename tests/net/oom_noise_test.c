@@ -30,6 +30,44 @@ static void on_one_thread(void **state)
     scene_close(&s);
 }
 
+/* ---- The same, and each shows a certificate ---- */
+
+static pea_cert *certs[3];
+
+static void cast_certified(scene *s)
+{
+    pea_root *root;
+    cast(s);
+    check_ok(pea_root_generate(&root, NULL));
+    actor *const all[] = {&s->alice, &s->bob, &s->stranger};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        pea_peer peer;
+        pea_identity_peer(all[i]->identity, &peer);
+        check_ok(pea_cert_issue(&certs[i], root,
+                                PEA_CERT(.key = peer.id, .name = "a", .roles = "b,c", .not_after = INT64_C(4000000000)),
+                                NULL));
+    }
+    pea_root_free(root);
+}
+
+static void chain_certified(actor *who)
+{
+    for (size_t i = 0; i < sizeof certs / sizeof certs[0]; i++)
+        if (pea_cert_is_for(certs[i], who->identity))
+            check_ok(pea_chain_noise(who->chain, PEA_NOISE(.identity = who->identity, .certificate = certs[i]), NULL));
+}
+
+static void with_certificates(void **state)
+{
+    static scene s;
+    (void)state;
+    scene_open(&s, 0, cast_certified);
+    scene_play(&s, 2, chain_certified);
+    for (size_t i = 0; i < sizeof certs / sizeof certs[0]; i++)
+        pea_cert_unref(certs[i]);
+    scene_close(&s);
+}
+
 /* ---- A hand-over within one process: the successor has a thread and a runtime of its own ---- */
 
 typedef struct successor {
@@ -120,6 +158,7 @@ static void handed_over(void **state)
 int main(void)
 {
     faults_install();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_one_thread), cmocka_unit_test(handed_over)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_one_thread), cmocka_unit_test(with_certificates),
+                                       cmocka_unit_test(handed_over)};
     return cmocka_run_group_tests_name("oom_noise", tests, NULL, NULL);
 }

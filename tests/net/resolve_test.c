@@ -519,7 +519,7 @@ with_hook(eight_addresses)
     }
     scene_open(&s, 0, true);
     pea_node_free(s.a);
-    make_node(&s, &s.a, PEA_NODE(.name = "a", .connect_timeout_ms = 2000));
+    make_node(&s, &s.a, PEA_NODE(.name = "a", .connect_timeout_ms = 6000)); /* half of it for each */
     pea_addr nothing = s.where;
     nothing.port = ntohs(at.sin_port);
     resolves_to(&s, AT_ONCE, TO(&nothing, &s.where));

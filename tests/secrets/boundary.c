@@ -227,12 +227,12 @@ void __wrap_pea__mix_key_and_hash(pea__symmetric_state *ss, const uint8_t *input
     __real_pea__mix_key_and_hash(ss, input, len);
 }
 
-/* In PEM all letters between the lines but the first 21, which are the same in every key of a kind; in DER all
- * behind the version, and what shows that it is one; else a whole line but for its padding. What is encrypted, or a
+/* In PEM all letters between the lines but the first 21, which are the same in every key of a kind, and of a network's
+ * key all of them; in DER all behind the version, and what shows that it is one; else a whole line but for its padding. What is encrypted, or a
  * certificate, is public. */
 static void hide_key(char *text, size_t len)
 {
-    static const char label[] = "PRIVATE KEY-----\n";
+    static const char label[] = "PRIVATE KEY-----\n", network[] = "NETWORK KEY-----\n";
     size_t at = 0, letters = 0, public_letters = 0;
     const char *found = memmem(text, len, label, sizeof label - 1);
     if (text[0] == 0x30) {
@@ -246,6 +246,8 @@ static void hide_key(char *text, size_t len)
         if (memmem(text, len, "ENCRYPTED", 9) != NULL)
             return;
     }
+    if ((found = memmem(text, len, network, sizeof network - 1)) != NULL)
+        at = (size_t)(found - text) + sizeof network - 1;
     for (; at < len && text[at] != '-' && text[at] != '='; at++)
         if (text[at] != '\n' && text[at] != '\r' && text[at] != ' ' && ++letters > public_letters)
             secrets_hide(text + at, 1);
@@ -265,8 +267,10 @@ ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
 uint8_t *__real_pea__guard(const uint8_t *secret, size_t len);
 uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len);
-pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why);
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why);
+pea_err __real_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why);
 
 /* The user asked for this file. */
 ssize_t __wrap_write(int fd, const void *data, size_t len)
@@ -284,9 +288,10 @@ uint8_t *__wrap_pea__guard(const uint8_t *secret, size_t len)
     return guarded;
 }
 
-pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], const char *text, size_t len, pea_error *why)
+pea_err __wrap_pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, const char *text, size_t len,
+                                 pea_error *why)
 {
-    pea_err err = __real_pea__keyfile_read(secret, text, len, why);
+    pea_err err = __real_pea__keyfile_read(secret, kind, text, len, why);
     if (err == PEA_OK)
         secrets_leak(SECRETS_DECODED, secret);
     return err;

@@ -359,6 +359,41 @@ static void key_files(void **state)
     assert_int_equal(rmdir(folder), 0);
 }
 
+/* ---- The key of a network ---- */
+
+static void network_keys(void **state)
+{
+    static const char base64[] = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo";
+    static const char *const around[][2] = {
+        {"", "=\n"},
+        {" \n", "= \r\n"},
+        {"-----BEGIN PEAPOD NETWORK KEY-----\n", "=\n-----END PEAPOD NETWORK KEY-----\n"},
+    };
+    char folder[] = "/tmp/peapod-secrets-XXXXXX", path[64], text[256];
+    uint8_t key[PEA_KEY_BYTES], again[PEA_KEY_BYTES];
+    pea_error why;
+    (void)state;
+    for (size_t i = 0; i < sizeof around / sizeof around[0]; i++) {
+        int len = snprintf(text, sizeof text, "%s%s%s", around[i][0], base64, around[i][1]);
+        secrets_hide(text + strlen(around[i][0]), sizeof base64 - 1);
+        check_ok(pea_network_key_parse(key, text, (size_t)len, &why));
+        check_hidden(key, sizeof key);
+    }
+    check_ok(pea_network_key_generate(key));
+    assert_int_equal(secrets_hidden(key, sizeof key), sizeof key);
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/key", folder);
+    check_ok(pea_network_key_save(key, path, &why));
+    secrets_read_keys = true;
+    check_ok(pea_network_key_load(again, path, &why));
+    secrets_read_keys = false;
+    check_hidden(key, sizeof key);
+    check_hidden(again, sizeof again);
+    check_bytes(again, sizeof again, key, sizeof key);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 /* ---- Keys of certificates ---- */
 
 #ifdef PEA_TEST_TLS
@@ -405,12 +440,36 @@ static void certified_keys(void **state)
 
 /* ---- Whole connections ---- */
 
+static pea_err network_psk(void *arg, pea_side side, const pea_peer *expect, pea_noise_psks *psks, pea_error *why)
+{
+    (void)arg, (void)side, (void)expect, (void)why;
+    psks->n = 2;
+    memset(psks->keys[0], 8, PEA_KEY_BYTES);
+    memset(psks->keys[1], 9, PEA_KEY_BYTES);
+    secrets_hide(psks->keys, 2 * sizeof psks->keys[0]);
+    return PEA_OK;
+}
+
+static void add_noise(pea_chain *chain, pea_identity *identity, size_t i, const uint8_t *psk)
+{
+    if (i == N_PROTOCOLS) /* the gate, whose keys come from a callback */
+        check_ok(pea_chain_noise(chain,
+                                 PEA_NOISE(.protocol = "Noise_XXpsk0_25519_ChaChaPoly_BLAKE2b", .identity = identity,
+                                           .psk_fn = network_psk, .gate_window_ms = 1000),
+                                 NULL));
+    else
+        check_ok(pea_chain_noise(
+            chain,
+            PEA_NOISE(.protocol = protocols[i], .identity = identity, .psk = with_psk(protocols[i]) ? psk : NULL),
+            NULL));
+}
+
 /* The stage, the channel and messages over it. What is unsealed is public here: it is read. */
 static void connections(void **state)
 {
     (void)state;
     secrets_show_plaintext = true;
-    for (size_t i = 0; i < N_PROTOCOLS; i++) {
+    for (size_t i = 0; i <= N_PROTOCOLS; i++) {
         const pea_span hello = {(const uint8_t *)"hello", 5};
         uint8_t psk[PEA_KEY_BYTES] = {9};
         pea_chain *chains[2];
@@ -422,10 +481,7 @@ static void connections(void **state)
         for (pea_side side = PEA_INITIATOR; side <= PEA_RESPONDER; side++) { /* nobody may be connected to himself */
             pea_identity *identity = secret_identity((uint8_t)(0x77 + side));
             check_ok(pea_chain_new(&chains[side], NULL, NULL));
-            check_ok(pea_chain_noise(
-                chains[side],
-                PEA_NOISE(.protocol = protocols[i], .identity = identity, .psk = with_psk(protocols[i]) ? psk : NULL),
-                NULL));
+            add_noise(chains[side], identity, i, psk);
             pea_identity_unref(identity);
         }
         pair_open_between(&link, chains, PEA_PIPE(.policy = pea_trust_policy(trust)));
@@ -494,7 +550,7 @@ int main(int argc, char **argv)
     /* the short ones first: a deliberate leak is waited for until it comes */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(handshakes),     cmocka_unit_test(low_order), cmocka_unit_test(generated_identities),
-        cmocka_unit_test(key_texts),      cmocka_unit_test(key_files),
+        cmocka_unit_test(key_texts),      cmocka_unit_test(key_files), cmocka_unit_test(network_keys),
 #ifdef PEA_TEST_TLS
         cmocka_unit_test(certified_keys),
 #endif

@@ -325,6 +325,19 @@ int net_raw_connect(const net_side *to)
     return fd;
 }
 
+int net_raw_from(unsigned network, unsigned host)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7F000000u | network << 8 | host)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(fd >= 0);
+#ifdef IP_BIND_ADDRESS_NO_PORT /* else each takes a port from all others for as long as TIME_WAIT lasts */
+    const int on = 1;
+    assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on), 0);
+#endif
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    return fd;
+}
+
 int net_raw_nobody(char addr[PEA_ADDR_TEXT_BYTES])
 {
     struct sockaddr_in at;

@@ -113,6 +113,9 @@ uint64_t net_refused(const net_side *side, pea_refusal reason);
 /* Connects to where `to` listens. */
 int net_raw_connect(const net_side *to);
 
+/* A socket that will connect from 127.0.NETWORK.HOST: all of 127.0.0.0/8 is ours. */
+int net_raw_from(unsigned network, unsigned host);
+
 /* A socket that is bound to `addr` of 127.0.0.1 and listens never: as long as it is open, whoever dials there is
  * refused, and nobody else can take the port and listen. */
 int net_raw_nobody(char addr[PEA_ADDR_TEXT_BYTES]);

@@ -198,7 +198,6 @@ class Probe(ToolTest):
         self.fails(2, "an argument is missing", "probe")
         self.fails(2, "say to whom", "probe", "--key", "a.key", "127.0.0.1:1")
         self.fails(2, "exclude each other", "probe", "--tls", "--noise", "127.0.0.1:1")
-        self.fails(2, "--cert goes with --tls", "probe", "--cert", "a", "--key", "a.key", "127.0.0.1:1")
         self.fails(2, "say --cert FILE", "probe", "--tls", "--key", "a.key", "127.0.0.1:1")
         self.fails(2, "--network-key is for Noise", "probe", "--tls", "--network-key", "n", "127.0.0.1:1")
         self.fails(2, "--network-name is empty", "probe", "--network-name", "", "127.0.0.1:1")

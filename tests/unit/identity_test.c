@@ -180,7 +180,7 @@ static void test_writer(void **state)
     char pem[PEA__PEM_BYTES];
     (void)state;
     assert_int_equal(sodium_hex2bin(secret, 32, BOB_SECRET, 64, NULL, NULL, NULL), 0);
-    assert_int_equal(pea__keyfile_write(pem, secret), strlen(BOB_PEM));
+    assert_int_equal(pea__keyfile_write(pem, PEA__KEY_X25519, secret), strlen(BOB_PEM));
     assert_string_equal(pem, BOB_PEM);
 }
 

@@ -65,6 +65,17 @@ static void pass(pair *p, int n)
 
 /* ---- Names ---- */
 
+/* What this build says to a KEM. */
+#ifdef PEAPOD_MLKEM
+#define KEM PEA_OK
+#define KEM_SAYS ""
+#else
+#define KEM PEA_E_UNSUPPORTED
+#define KEM_SAYS "KEM \"MLKEM768\" is not supported: this build's libsodium is older than 1.0.22"
+#endif
+#define HYBRID "Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b"
+#define HYBRID_PSK "Noise_XXhfs+psk0_25519+MLKEM768_ChaChaPoly_SHA256"
+
 static void test_names(void **state)
 {
     static const struct {
@@ -96,7 +107,18 @@ static void test_names(void **state)
         {"Noise_XXfallback+psk3_25519_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"psk3\""},
         {"Noise_XXpsk9_25519_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"psk9\""},
         {"Noise_XXpsk_25519_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"psk\""},
-        {"Noise_XXhfs_25519_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"hfs\""},
+        {"Noise_XXhfs_25519+MLKEM768_ChaChaPoly_BLAKE2b", KEM, KEM_SAYS},
+        {"Noise_IKhfs+psk2_25519+MLKEM768_ChaChaPoly_SHA256", KEM, KEM_SAYS},
+        {"Noise_X1X1hfs+psk0+psk1+psk2+psk3+psk4_25519+MLKEM768_ChaChaPoly_BLAKE2b", KEM, KEM_SAYS},
+        {"Noise_XXhfs_25519+MLKEM512_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "KEM \"MLKEM512\""},
+        {"Noise_XXhfs_25519+_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "KEM \"\""},
+        {"Noise_XXhfs_448+MLKEM768_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "function \"448\""},
+        {"Noise_XXhfs_25519_ChaChaPoly_SHA256", PEA_E_FORMAT, "wants a KEM"},
+        {"Noise_XX_25519+MLKEM768_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "function \"25519+MLKEM768\""},
+        {"Noise_Nhfs_25519+MLKEM768_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"hfs\""},
+        {"Noise_XXfallback+hfs_25519+MLKEM768_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"hfs\""},
+        {"Noise_XXhfs+hfs_25519+MLKEM768_ChaChaPoly_SHA256", PEA_E_FORMAT, "order"},
+        {"Noise_XXpsk0+hfs_25519+MLKEM768_ChaChaPoly_SHA256", PEA_E_FORMAT, "order"},
         {"Noise_IXfallback_25519_ChaChaPoly_SHA256", PEA_E_UNSUPPORTED, "modifier \"fallback\""},
         {"Noise_XXpsk3+psk3_25519_ChaChaPoly_SHA256", PEA_E_FORMAT, "order"},
         {"Noise_XXpsk3+psk0_25519_ChaChaPoly_SHA256", PEA_E_FORMAT, "order"},
@@ -185,16 +207,14 @@ static void test_turns(void **state)
     pair_close(&p);
 }
 
-static void test_payload_sizes(void **state)
+/* `overhead`: of each of its three messages. */
+static void check_payload_sizes(const char *protocol, const size_t overhead[3])
 {
-    /* Overheads of the three messages of XX: e; e, s and two tags; s and two tags. */
-    static const size_t overhead[] = {32, 32 + 48 + 16, 48 + 16};
     uint8_t *data = calloc(1, PEA_NOISE_MESSAGE_MAX);
-    (void)state;
     for (int n = 0; n < 3; n++) {
         pair p;
         pea_buf message = {0}, payload = {0};
-        pair_open(&p, NULL, false);
+        pair_open(&p, protocol, false);
         for (int i = 0; i < n; i++)
             pass(&p, i);
         size_t most = PEA_NOISE_MESSAGE_MAX - overhead[n];
@@ -207,7 +227,7 @@ static void test_payload_sizes(void **state)
         check_bytes(payload.data, payload.len, data, most);
         pair_close(&p);
 
-        pair_open(&p, NULL, false);
+        pair_open(&p, protocol, false);
         for (int i = 0; i < n; i++)
             pass(&p, i);
         from = p.side[n % 2];
@@ -222,6 +242,17 @@ static void test_payload_sizes(void **state)
         pea_buf_free(&payload);
     }
     free(data);
+}
+
+static void test_payload_sizes(void **state)
+{
+    /* XX: e; e, s and two tags; s and two tags. Hybrid: a public key in the clear; a ciphertext with its tag. */
+    static const size_t xx[] = {32, 32 + 48 + 16, 48 + 16};
+    static const size_t xxhfs[] = {32 + 1184, 32 + 1088 + 16 + 48 + 16, 48 + 16};
+    (void)state;
+    check_payload_sizes(NULL, xx);
+    if (pea__kem_available())
+        check_payload_sizes(HYBRID, xxhfs);
 }
 
 static void test_too_long(void **state)
@@ -284,6 +315,65 @@ static void test_damage(void **state)
     (void)state;
     check_damage("Noise_XX_25519_ChaChaPoly_BLAKE2b", false);
     check_damage("Noise_XXpsk3_25519_ChaChaPoly_SHA256", true);
+    if (pea__kem_available()) {
+        check_damage(HYBRID, false);
+        check_damage(HYBRID_PSK, true);
+    }
+}
+
+/* ---- Hybrid patterns ---- */
+
+/* What is no key of the KEM's is found when something is to be said under it; what was changed in one, by message 2. */
+static void test_bad_kem_keys(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 2 && pea__kem_available(); how++) {
+        pair p;
+        pea_buf one = {0}, two = {0}, payload = {0};
+        pair_open(&p, HYBRID, false);
+        check_ok(pea_noise_write(p.side[0], span(""), &one));
+        assert_int_equal(one.len, 32 + 1184);
+        if (how == 0)
+            memset(one.data + 32, 0xFF, 1184); /* coefficients are less than 3,329 */
+        else
+            one.data[one.len - 1] ^= 1; /* of the seed of its matrix: as good as any */
+        check_ok(pea_noise_read(p.side[1], (pea_span){one.data, one.len}, &payload));
+        pea_err err = pea_noise_write(p.side[1], span(""), &two);
+        check_err(err, how == 0 ? PEA_E_CRYPTO : PEA_OK);
+        if (how == 0)
+            assert_int_equal(two.len, 0);
+        else
+            must_fail(p.side[0], (pea_span){two.data, two.len}, PEA_E_CRYPTO, PEA_E_CRYPTO);
+        pair_close(&p);
+        pea_buf_free(&one);
+        pea_buf_free(&two);
+        pea_buf_free(&payload);
+    }
+}
+
+/* The KEM's keys are new each time, and gone with the handshake. */
+static void test_kem_keys_are_gone(void **state)
+{
+    uint8_t seeds[2][PEA__KEM_SEED_BYTES];
+    (void)state;
+    for (int run = 0; run < 2 && pea__kem_available(); run++) {
+        pair p;
+        pair_open(&p, HYBRID, false);
+        for (int n = 0; n < 3; n++)
+            pass(&p, n);
+        memcpy(seeds[run], pea__noise_state(p.side[0])->kem->seed, sizeof seeds[run]);
+        for (int i = 0; i < 2; i++) {
+            pea_transform transform;
+            pea__kem_state *kem = pea__noise_state(p.side[i])->kem;
+            assert_false(sodium_is_zero(kem->seed, 32));
+            check_ok(pea_noise_split(p.side[i], false, &transform));
+            transform.ops->destroy(transform.self);
+            assert_true(sodium_is_zero((const uint8_t *)kem, sizeof *kem));
+        }
+        if (run == 1)
+            assert_memory_not_equal(seeds[0], seeds[1], sizeof seeds[0]);
+        pair_close(&p);
+    }
 }
 
 static void test_damaged_first_message(void **state)
@@ -524,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_turns),       cmocka_unit_test(test_payload_sizes),
         cmocka_unit_test(test_too_long),    cmocka_unit_test(test_damage),
         cmocka_unit_test(test_mismatches),  cmocka_unit_test(test_damaged_first_message),
+        cmocka_unit_test(test_bad_kem_keys),  cmocka_unit_test(test_kem_keys_are_gone),
         cmocka_unit_test(test_bad_static),  cmocka_unit_test(test_low_order_ephemeral),
         cmocka_unit_test(test_nonce_limit), cmocka_unit_test(test_no_memory),
     };

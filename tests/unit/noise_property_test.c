@@ -49,6 +49,11 @@ static void check_draw(const draw *d, bool holds, const char *what)
         fail_msg("seed %llu, %s: %s", (unsigned long long)d->seed, d->protocol, what);
 }
 
+static bool is(const pea_buf *heard, const uint8_t *said, size_t len)
+{
+    return heard->len == len && (len == 0 || memcmp(heard->data, said, len) == 0);
+}
+
 static void draw_name(draw *d, const char *pattern, const char *suite)
 {
     pea__protocol plain;
@@ -109,7 +114,7 @@ static void read_whole(draw *d, unsigned n, const pea_buf *message, const uint8_
     pea_buf heard = {0};
     pea_err err = pea_noise_read(d->side[(n + 1) % 2], (pea_span){message->data, message->len}, &heard);
     check_draw(d, err == PEA_OK, pea_err_name(err));
-    check_draw(d, heard.len == len && memcmp(heard.data, said, len) == 0, "another payload arrived");
+    check_draw(d, is(&heard, said, len), "another payload arrived");
     pea_buf_free(&heard);
 }
 
@@ -123,6 +128,7 @@ static void refuse(draw *d, unsigned n, const pea_buf *message, size_t len)
     check_draw(d, err == PEA_E_CRYPTO || err == PEA_E_PROTO, "a message that was changed was not refused");
     check_draw(d, heard.len == 0, "something was heard of a message that was changed");
     check_draw(d, memcmp(&before, pea__noise_state(reader), sizeof before) == 0, "a refusal changed the reader");
+    pea_buf_free(&heard);
     sodium_memzero(&before, sizeof before);
 }
 
@@ -239,7 +245,7 @@ static void talk(draw *d, int from)
     }
     size_t pieces = 1 + prng_below(&d->prng, wire.len + 1); /* nothing may be no record at all */
     unseal_in_pieces(d, !from, &wire, wire.len / pieces + 1, &heard);
-    check_draw(d, heard.len == total && memcmp(heard.data, said, total) == 0, "another plaintext arrived");
+    check_draw(d, is(&heard, said, total), "another plaintext arrived");
     pea_buf_free(&wire);
     pea_buf_free(&heard);
 }
@@ -267,7 +273,7 @@ static void damage_record(draw *d, int from)
         }
     }
     unseal_in_pieces(d, !from, &wire, wire.len, &heard);
-    check_draw(d, heard.len == len && memcmp(heard.data, said, len) == 0, "the right record came to nothing");
+    check_draw(d, is(&heard, said, len), "the right record came to nothing");
     pea_buf_free(&wire);
     pea_buf_free(&heard);
 }

@@ -316,7 +316,7 @@ static const struct payload_case {
 } payload_cases[] = {
     {NULL, NULL, 0},
     {NULL, TLV(0, 1, 0, 3, 'a', 'b', 'c')},
-    {NULL, TLV(0, 1, 0, 0, 0, 2, 0, 1, 'x', 0x7f, 0xff, 0, 0)},
+    {NULL, TLV(0, 1, 0, 0, 0, 9, 0, 1, 'x', 0x7f, 0xff, 0, 0)},
     {"header", TLV(0)},
     {"header", TLV(0, 1, 0)},
     {"header", TLV(0, 1, 0, 0, 0, 2)},

@@ -89,6 +89,19 @@ static pea_err save_and_load(pea_error *why)
     return err;
 }
 
+static pea_err network_key(pea_error *why)
+{
+    static const uint8_t made[PEA_KEY_BYTES] = {1};
+    uint8_t again[PEA_KEY_BYTES];
+    const char *path = in_folder("network");
+    (void)unlink(path);
+    pea_err err = pea_network_key_save(made, path, why);
+    if (err == PEA_OK)
+        return pea_network_key_load(again, path, why);
+    assert_int_not_equal(access(path, F_OK), 0);
+    return err;
+}
+
 static pea_err new_noise(pea_error *why)
 {
     pea_noise *made;
@@ -113,6 +126,44 @@ static pea_err rules(pea_error *why)
     if (err == PEA_OK)
         err = pea_trust_deny(trust, &peer, why);
     pea_trust_unref(trust);
+    return err;
+}
+
+/* A root, a certificate of it that is saved and loaded, a chain that shows it and a rule that knows the root. */
+static pea_err certificates(pea_error *why)
+{
+    pea_root *root = NULL;
+    pea_cert *cert = NULL, *loaded = NULL;
+    pea_trust *trust = NULL;
+    pea_chain *chain = NULL;
+    pea_peer peer;
+    uint8_t public_key[PEA_KEY_BYTES];
+    char line[128], text[PEA_ROOT_TEXT_BYTES];
+    pea_identity_peer(key, &peer);
+    (void)unlink(in_folder("cert"));
+    pea_err err = pea_root_generate(&root, why);
+    if (err == PEA_OK)
+        err = pea_cert_issue(&cert, root, PEA_CERT(.key = peer.id, .name = "a", .not_after = INT64_C(4000000000)), why);
+    if (err == PEA_OK)
+        err = pea_cert_save(cert, in_folder("cert"), why);
+    if (err == PEA_OK)
+        err = pea_cert_load(&loaded, in_folder("cert"), why);
+    if (err == PEA_OK)
+        err = pea_chain_new(&chain, NULL, why);
+    if (err == PEA_OK)
+        err = pea_chain_noise(chain, PEA_NOISE(.identity = key, .certificate = loaded), why);
+    if (err == PEA_OK)
+        err = pea_trust_new(&trust);
+    if (err == PEA_OK) {
+        pea_root_public(root, public_key);
+        (void)snprintf(line, sizeof line, "%s names=a,b-* roles=c", pea_root_key_format(public_key, text));
+        err = pea_trust_add(trust, line, why);
+    }
+    pea_trust_unref(trust);
+    pea_chain_unref(chain);
+    pea_cert_unref(loaded);
+    pea_cert_unref(cert);
+    pea_root_free(root);
     return err;
 }
 
@@ -148,8 +199,8 @@ static pea_err noise_chain(pea_error *why)
     if (err != PEA_OK)
         return err;
     err = pea_chain_noise(chain,
-                          PEA_NOISE(.protocol = "Noise_XXpsk3_25519_ChaChaPoly_SHA256", .identity = key, .psk = psk,
-                                    .prologue = {psk, sizeof psk}),
+                          PEA_NOISE(.protocol = "Noise_XXpsk0+psk3_25519_ChaChaPoly_SHA256", .identity = key,
+                                    .psk = psk, .more_psks = psk, .n_more_psks = 1, .prologue = {psk, sizeof psk}),
                           why);
     pea_chain_unref(chain);
     return err;
@@ -307,8 +358,10 @@ typedef struct thing {
 static const thing things[] = {
     {"identity_generate", generate, false},
     {"identity_save, identity_load", save_and_load, false},
+    {"network_key_save, network_key_load", network_key, false},
     {"noise_new", new_noise, false},
     {"trust_allow, trust_add, trust_deny", rules, false},
+    {"root_generate, cert_issue, cert_save, cert_load", certificates, false},
     {"trust_load, trust_reload, trust_first_use, trust_lint", rule_files, false},
     {"chain_noise", noise_chain, false},
     {"chain_new, pipe_new", native_chain_and_pipe, false},
@@ -349,7 +402,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const files[] = {"key", "peers", "known"};
+    static const char *const files[] = {"key", "network", "peers", "known", "cert"};
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlink(in_folder(files[i]));

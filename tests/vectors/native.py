@@ -5,8 +5,8 @@
     native.py                   write native.json to standard output
     native.py --check FILE      compare FILE with what would be written
     native.py --self-test       published Noise vectors first, then the rules of docs/wire.md
-    native.py --example         write the worked example of docs/wire.md
-    native.py --check-doc FILE  look for the worked example in FILE
+    native.py --example         write the worked examples of docs/wire.md
+    native.py --check-doc FILE  look for the worked examples in FILE
 
 It needs Python 3.9 and the package `cryptography` (38 or later; Debian: python3-cryptography), and is deterministic.
 """
@@ -26,6 +26,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT = "Noise_XX_25519_ChaChaPoly_BLAKE2b"
 PSK = hashlib.sha256(b"peapod test psk").digest()
 PLAIN_SHOWN = 4096  # longer plaintext is left out: it follows from what was sent
+NOW_MS, WINDOW_MS = 1700000000123, 60000
 MODULO = 251  # a prime, so that no power of two in the code can hide behind the pattern
 
 
@@ -42,10 +43,12 @@ class Conversation:
     """Two sides in memory; every flight of one is read by the other before the next is written."""
 
     def __init__(
-        self, name, about, network=NO_NETWORK, protocol=DEFAULT, psk=None, stages=(), initiator=None, responder=None
+        self, name, about, network=NO_NETWORK, protocol=DEFAULT, psk=None, stages=(), gate_window_ms=0, initiator=None,
+        responder=None
     ):
         self.name, self.about = name, about
         self.common = {"network": network, "protocol": protocol, "psk": psk, "stages": list(stages)}
+        self.common["gate_window_ms"] = gate_window_ms
         self.own = {"initiator": initiator or {}, "responder": responder or {}}
         self.sides, self.flights = {}, []
         for who, own in self.own.items():
@@ -107,6 +110,7 @@ class Conversation:
         out["application"] = own.get("application")
         out["application_lowest"], out["application_highest"] = own.get("versions") or (0, 0)
         out["capabilities"] = "%016x" % own.get("capabilities", 0)
+        out["clock_ms"] = own.get("clock_ms", 0)
         out["half_close"] = own.get("half_close", False)
         out["refuse"] = dict(zip(("code", "text"), own["refuse"])) if "refuse" in own else None
         return out
@@ -153,6 +157,7 @@ class Conversation:
             "protocol": self.common["protocol"],
             "network": self.common["network"].hex(),
             "psk": self.common["psk"] and self.common["psk"].hex(),
+            "gate_window_ms": self.common["gate_window_ms"],
             "stages": [{"initiator": a.hex(), "responder": b.hex()} for a, b in self.common["stages"]],
             "initiator": self._side_json("initiator"),
             "responder": self._side_json("responder"),
@@ -275,6 +280,22 @@ def stages():
     yield c
 
 
+def gates():
+    protocol = DEFAULT.replace("XX", "XXpsk0")
+    c = Conversation("network_key", "a network's key: message 1 has a tag", network=NETWORK, protocol=protocol, psk=PSK)
+    c.send("initiator", b"hello")
+    c.close("initiator")
+    c.expect("responder", "hello", "ready", "message", ("close", 0, ""))
+    yield c
+    c = Conversation("network_key_dated", "message 1 says when it was made; the responder's clock is 2.5 s ahead",
+                     network=NETWORK, protocol=protocol, psk=PSK, gate_window_ms=WINDOW_MS,
+                     initiator={"clock_ms": NOW_MS}, responder={"clock_ms": NOW_MS + 2500})
+    c.send("responder", b"hello")
+    c.close("responder")
+    c.expect("initiator", "hello", "ready", "message", ("close", 0, ""))
+    yield c
+
+
 def suites():
     protocol = DEFAULT.replace("XX", "XXpsk3")
     c = Conversation("psk", "a pre-shared key", network=NETWORK, protocol=protocol, psk=PSK)
@@ -303,8 +324,74 @@ def scenarios():
     yield from (default_suite(), half_close(), network_and_attributes())
     yield from refusals()
     yield from stages()
+    yield from gates()
     yield from suites()
     yield example()
+
+
+# First messages at a gate, apart: one responder hears them one after another, and remembers.
+
+GATE = {"network": NETWORK, "protocol": DEFAULT.replace("XX", "XXpsk0"), "psk": PSK, "gate_window_ms": WINDOW_MS}
+
+
+def first_flight(number, payload, psk=PSK):
+    """What an initiator says first, with this payload in message 1."""
+    static, ephemeral = secret("initiator static"), secret("gate ephemeral %d" % number)
+    prologue = b"peapod" + wire.greeting(NETWORK)
+    message = noise34.Handshake(GATE["protocol"], True, static, ephemeral, prologue, psk).write(payload)
+    return wire.greeting(NETWORK) + len(message).to_bytes(2, "big") + message
+
+
+def gate_cases():
+    """(name, flight, whether it is answered)"""
+
+    def dated(off, size=8):
+        return wire.tlv(1, (NOW_MS + off).to_bytes(size, "big"))
+
+    member = first_flight(0, dated(0))
+    changed = member[:-1] + bytes([member[-1] ^ 1])
+    yield "another key", first_flight(1, dated(0), bytes(32)), False
+    yield "a bit is flipped", changed, False
+    yield "a member", member, True
+    yield "the same again", member, False
+    yield "another one with the same time", first_flight(2, dated(0)), True
+    yield "as old as may be", first_flight(3, dated(-WINDOW_MS)), True
+    yield "a millisecond too old", first_flight(4, dated(-WINDOW_MS - 1)), False
+    yield "as new as may be", first_flight(5, dated(WINDOW_MS)), True
+    yield "a millisecond too new", first_flight(6, dated(WINDOW_MS + 1)), False
+    yield "the end of time", first_flight(7, wire.tlv(1, b"\xff" * 8)), False
+    yield "no time", first_flight(8, b""), False
+    yield "a time of 7 bytes", first_flight(9, dated(0, 7)), False
+    yield "a time of 9 bytes", first_flight(10, dated(0, 9)), False
+    yield "a time, and what nobody knows", first_flight(11, dated(0) + wire.tlv(0x7FFF, b"?")), True
+    yield "a time, and what must be understood", first_flight(12, dated(0) + wire.tlv(0x8000, b"")), False
+    yield "two times", first_flight(13, dated(0) + dated(0)), False
+    yield "the first one, at last", member, False
+
+
+def gate_vectors():
+    cases, seen = [], set()
+    keys = {"static": secret("responder static"), "ephemeral": secret("responder ephemeral")}
+    for name, flight, answered in gate_cases():
+        side = wire.Side(False, stages=[], clock_ms=NOW_MS, seen=seen, **keys, **GATE)
+        try:
+            side.feed(flight)
+            answer = side.flush()[0]
+        except wire.Silent:
+            answer = None
+        if (answer is not None) != answered:
+            raise AssertionError("gate: " + name)
+        cases.append({"name": name, "initiator": flight.hex(), "answer": answer and answer.hex()})
+    return {
+        "network": NETWORK.hex(),
+        "protocol": GATE["protocol"],
+        "psk": PSK.hex(),
+        "gate_window_ms": WINDOW_MS,
+        "clock_ms": NOW_MS,
+        "static": keys["static"].hex(),
+        "ephemeral": keys["ephemeral"].hex(),
+        "cases": cases,
+    }
 
 
 # Rekeying, apart.
@@ -329,6 +416,7 @@ def vectors():
         "about": "peapod's native mode, wire version 1 (docs/wire.md): made by native.py, explained by README.md",
         "wire_version": wire.VERSION,
         "scenarios": [conversation.to_json() for conversation in scenarios()],
+        "gate": gate_vectors(),
         "rekey": rekey_vectors(),
         "bad_greetings": {"network": NETWORK.hex(), "cases": list(bad_peers.bad_greetings())},
         "bad_peers": {
@@ -399,6 +487,19 @@ def example_text():
     lines += ["", "binding"] + hex_lines(side.binding) + ["exporter secret"] + hex_lines(side.exporter)
     lines += ['exported for the label "peapod test label", 16 bytes']
     lines += hex_lines(export(side.noise.suite, side.exporter, b"peapod test label", 16))
+    return "\n".join(lines + ["```"]) + "\n"
+
+
+def gate_example_text():
+    """Message 1 of the scenario network_key_dated."""
+    c = list(gates())[1]
+    side, flight = c.sides["initiator"], c.flights[0]
+    lines = ["```", "protocol: " + c.common["protocol"], "psk"] + hex_lines(c.common["psk"])
+    lines += ["prologue"] + hex_lines(side.prologue())
+    lines += ["initiator's ephemeral key, public"] + hex_lines(noise34.public_key(c.own["initiator"]["ephemeral"]))
+    lines += ["payload, made at %d" % c.own["initiator"]["clock_ms"]]
+    lines += hex_lines(wire.tlv(1, c.own["initiator"]["clock_ms"].to_bytes(8, "big")))
+    lines += part_lines(flight["parts"][1], flight["wire"][41:])
     return "\n".join(lines + ["```"]) + "\n"
 
 
@@ -473,6 +574,7 @@ def self_test():
                 if state.seal(b"record").hex() != record["ciphertext"]:
                     raise AssertionError("%s: record %d" % (vector["cipher"], record["number"]))
                 cases += 1
+    cases += len(gate_vectors()["cases"])
     attacks = test_attacks()
     count = sum(len(conversation.to_json()["flights"]) for conversation in scenarios())
     print("%d published Noise vectors, %d rules, %d flights, %d attacks: all as they should be"
@@ -494,10 +596,12 @@ def check(path):
 
 def check_doc(path):
     with open(path, encoding="utf-8") as file:
-        if example_text() in file.read():
-            print("%s has the worked example" % path)
-            return 0
-    print("%s: the worked example is not what native.py --example makes" % path, file=sys.stderr)
+        page = file.read()
+    missing = [example for example in (example_text(), gate_example_text()) if example not in page]
+    if not missing:
+        print("%s has the worked examples" % path)
+        return 0
+    print("%s: a worked example is not what native.py --example makes" % path, file=sys.stderr)
     return 1
 
 
@@ -507,7 +611,7 @@ def main(args):
     elif args == ["--self-test"]:
         self_test()
     elif args == ["--example"]:
-        sys.stdout.write(example_text())
+        sys.stdout.write(gate_example_text() + "\n" + example_text())
     elif len(args) == 2 and args[0] == "--check":
         return check(args[1])
     elif len(args) == 2 and args[0] == "--check-doc":

@@ -12,6 +12,7 @@
 #include "peapod/chain.h"
 #include "peapod/trust.h"
 #include "pipe_state_priv.h"
+#include "secure_priv.h"
 #include "support/check.h"
 #include "support/faults.h"
 
@@ -63,6 +64,13 @@ static uint32_t get_number(const cJSON *object, const char *key)
     const cJSON *item = get(object, key);
     assert_true(cJSON_IsNumber(item));
     return (uint32_t)item->valuedouble;
+}
+
+static int64_t get_time(const cJSON *object, const char *key)
+{
+    const cJSON *item = get(object, key);
+    assert_true(cJSON_IsNumber(item));
+    return (int64_t)item->valuedouble;
 }
 
 /* The bytes of a hexadecimal string; the caller frees them. */
@@ -353,10 +361,11 @@ static pea_err add_noise(pea_chain *chain, const cJSON *scenario, const cJSON *o
     if (with_psk)
         unhex_to(psk, sizeof psk, get_text(scenario, "psk"));
     check_ok(pea_identity_from_secret(&identity, secret, NULL));
-    pea_err err = pea_chain_noise(
-        chain,
-        PEA_NOISE(.protocol = get_text(scenario, "protocol"), .identity = identity, .psk = with_psk ? psk : NULL),
-        NULL);
+    pea_err err = pea_chain_noise(chain,
+                                  PEA_NOISE(.protocol = get_text(scenario, "protocol"), .identity = identity,
+                                            .psk = with_psk ? psk : NULL,
+                                            .gate_window_ms = get_number(scenario, "gate_window_ms")),
+                                  NULL);
     pea_identity_unref(identity);
     return err;
 }
@@ -383,6 +392,8 @@ static pea_err replay_open(replay *r)
                               PEA_PIPE(.side = r->side, .policy = pea_trust_policy(trust),
                                        .half_close = cJSON_IsTrue(get(own, "half_close"))),
                               NULL));
+    if (err == PEA_OK)
+        pea_pipe_tick(r->pipe, 0, get_time(own, "clock_ms"));
     pea_trust_unref(trust);
     pea_chain_unref(chain);
     return err;
@@ -611,6 +622,52 @@ static void bad_peers(void **state)
     }
 }
 
+/* ---- First messages at a gate ---- */
+
+static void gate_case(pea_chain *chain, pea_policy *policy, const cJSON *gate, const cJSON *item, int how)
+{
+    replay r = {.side = PEA_RESPONDER, .how = how};
+    size_t len, want_len;
+    uint8_t *flight = unhex(get_text(item, "initiator"), &len);
+    check_ok(pea_pipe_new(&r.pipe, chain, PEA_PIPE(.side = PEA_RESPONDER, .policy = policy), NULL));
+    pea_pipe_tick(r.pipe, 0, get_time(gate, "clock_ms"));
+    uint64_t before = atomic_load(&pea__x25519_count);
+    feed(&r, flight, len);
+    drive(&r);
+    if (cJSON_IsNull(get(item, "answer"))) {
+        assert_int_equal(r.closed, 1);
+        assert_true(r.out_len == 0 || r.out_len == 41);
+        assert_int_equal(atomic_load(&pea__x25519_count), before);
+    } else {
+        uint8_t *want = unhex(get_text(item, "answer"), &want_len);
+        assert_int_equal(r.closed, 0);
+        check_bytes(r.out, r.out_len, want, want_len);
+        free(want);
+    }
+    pea_pipe_free(r.pipe);
+    free(r.out);
+    free(flight);
+}
+
+static void gate_keeping(void **state)
+{
+    const cJSON *item, *gate = get(root, "gate");
+    uint8_t network[PEA_NETWORK_BYTES];
+    (void)state;
+    unhex_to(network, sizeof network, get_text(gate, "network"));
+    for (int how = WHOLE; how <= BYTES; how += BYTES - WHOLE) {
+        pea_chain *chain; /* which remembers */
+        pea_trust *trust;
+        check_ok(pea_chain_new(&chain, PEA_CHAIN(.network = network), NULL));
+        check_ok(add_noise(chain, gate, gate));
+        check_ok(pea_trust_new(&trust));
+        pea_trust_any(trust);
+        cJSON_ArrayForEach(item, get(gate, "cases")) gate_case(chain, pea_trust_policy(trust), gate, item, how);
+        pea_trust_unref(trust);
+        pea_chain_unref(chain);
+    }
+}
+
 /* Section 11.3 of Noise: keys follow from each other, the number goes on. */
 static void rekeying(void **state)
 {
@@ -667,7 +724,7 @@ static cJSON *load(const char *path)
 
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[SCENARIOS_MAX + 3];
+    static struct CMUnitTest tests[SCENARIOS_MAX + 4];
     size_t n = 0;
     randombytes_set_implementation(&fixed_random);
     faults_install();
@@ -682,6 +739,7 @@ int main(int argc, char **argv)
                                          .initial_state = scenario};
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(bad_greetings);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(bad_peers);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(gate_keeping);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(rekeying);
     int failed = _cmocka_run_group_tests("native vectors", tests, n, NULL, NULL);
     cJSON_Delete(root);

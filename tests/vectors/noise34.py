@@ -223,8 +223,10 @@ class SymmetricState:
 class Handshake:
     """One side. write() and read() alternate as the pattern says; after the last message split() is there."""
 
+    suite_of = Suite
+
     def __init__(self, protocol, initiator, static, ephemeral, prologue, psk=None, remote=None, remote_ephemeral=None):
-        self.suite, self.initiator = Suite(protocol), initiator
+        self.suite, self.initiator = self.suite_of(protocol), initiator
         if self.suite.psk != (psk is not None):
             raise ValueError("a psk is given exactly where the pattern has one")
         self.ss = SymmetricState(self.suite)
@@ -253,6 +255,15 @@ class Handshake:
         own, other = token if self.left else token[::-1]  # first letter: the key of the one on the left
         self.ss.mix_key(dh(getattr(self, own), getattr(self, "r" + other)))
 
+    def say(self, token):
+        """What a token that is none of a key's puts into the message."""
+        self._mix(token)
+        return b""
+
+    def hear(self, token, take):
+        """The same for who reads; take(n): the next bytes."""
+        self._mix(token)
+
     def _turn(self, writing):
         if self.done or (self.step % 2 == 0) != (writing == self.initiator):
             raise ValueError("not this side's turn")
@@ -272,7 +283,7 @@ class Handshake:
             elif token == "s":
                 out += self.ss.encrypt_and_hash(public_key(self.s))
             else:
-                self._mix(token)
+                out += self.say(token)
         return out + self.ss.encrypt_and_hash(payload)
 
     def read(self, message):
@@ -296,7 +307,7 @@ class Handshake:
                 if int.from_bytes(self.rs, "little") >= P25519:
                     raise NoiseError("the static key is not canonical")
             else:
-                self._mix(token)
+                self.hear(token, take)
         return self.ss.decrypt_and_hash(message[at:])
 
     def split(self, rekey_every=0):
@@ -310,7 +321,7 @@ class Handshake:
         return send, receive, self.ss.h, exporter
 
 
-def sides_of(vector):
+def sides_of(vector, kind=Handshake):
     """Both handshakes of a vector in the format of cacophony."""
     sides = []
     for who in ("init", "resp"):
@@ -321,7 +332,7 @@ def sides_of(vector):
 
         psks = vector.get(who + "_psks") or [None]
         sides.append(
-            Handshake(
+            kind(
                 vector["protocol_name"],
                 who == "init",
                 get("static"),
@@ -335,9 +346,9 @@ def sides_of(vector):
     return sides
 
 
-def play(vector, payloads):
+def play(vector, payloads, sides=None):
     """The wire of each payload in turn, and the handshake hash; raises where the two sides do not agree."""
-    sides, wires, binding = sides_of(vector), [], None
+    sides, wires, binding = sides or sides_of(vector), [], None
     one_way = sides[0].suite.one_way
     for number, payload in enumerate(payloads):
         writer, reader = sides if number % 2 == 0 or one_way else sides[::-1]

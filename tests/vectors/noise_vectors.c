@@ -106,6 +106,17 @@ static void side_fall_back(side *s, pea_side which, const pea__protocol *protoco
     pea__handshake_initialize(pea__noise_state(s->noise), protocol, which, prologue, &keys);
 }
 
+/* What this side's key pair or encapsulation is made of. */
+static bool fix_kem(pea_noise *noise, const cJSON *vector, const char *who)
+{
+    static bytes seed;
+    if (!get_of(&seed, vector, who, "kem_seed") || seed.len < PEA__KEM_MESSAGE_BYTES || seed.len > PEA__KEM_SEED_BYTES)
+        return false;
+    memset(seed.data + seed.len, 0, PEA__KEM_SEED_BYTES - seed.len);
+    pea__noise_fix_kem(noise, seed.data);
+    return true;
+}
+
 /* NULL: ready. Else what is wrong with the vector; `*supported` false: this build cannot do it, in `why`. */
 static const char *side_open(side *s, pea_side which, const cJSON *vector, bool *supported, pea_error *why)
 {
@@ -144,6 +155,8 @@ static const char *side_open(side *s, pea_side which, const cJSON *vector, bool 
                        &ephemeral, &remote_ephemeral);
     if (ephemeral.len == PEA_KEY_BYTES)
         pea__noise_fix_ephemeral(s->noise, ephemeral.data);
+    if (protocol.hfs && !fix_kem(s->noise, vector, who))
+        return "the seed of the KEM is malformed";
     return NULL;
 }
 

@@ -133,7 +133,8 @@ def is_utf8(data):
 
 class Side:
     """One end. opts: network, protocol (None: a plain chain), static, ephemeral, psk, stages [(initiator's bytes,
-    responder's bytes)], application, versions (lowest, highest), capabilities, refuse (code, text), half_close."""
+    responder's bytes)], application, versions (lowest, highest), capabilities, refuse (code, text), half_close,
+    gate_window_ms, clock_ms, seen (a set of the ephemeral keys that other sides of this responder have taken)."""
 
     def __init__(self, initiator, **opts):
         self.initiator, self.opts = initiator, opts
@@ -276,13 +277,30 @@ class Side:
             self.noise = Handshake(protocol, self.initiator, static, ephemeral, self.prologue(), psk)
         ours = (self.noise.step % 2 == 0) == self.initiator
         if ours:
-            message = self.noise.write()
+            message = self.noise.write(self._payload())
             self._put("noise", struct.pack(">H", len(message)) + message, message=self.noise.step)
         elif not self._read_noise():
             return False
         if self.noise.done:
             self.sealer, self.opener, self.binding, self.exporter = self.noise.split(REKEY_EVERY)
         return True
+
+    def _payload(self):
+        if self.noise.step == 0 and self.opts.get("gate_window_ms"):
+            return tlv(1, struct.pack(">Q", self.opts["clock_ms"]))
+        return b""
+
+    def _pass_gate(self, ephemeral, tlvs):
+        """Section 3.5: of a message 1 under a psk, whose tag was right."""
+        window = self.opts.get("gate_window_ms")
+        if window and len(tlvs.get(1, b"")) != 8:
+            raise Silent("message 1 does not say when it was made")
+        if window and abs(struct.unpack(">Q", tlvs[1])[0] - self.opts["clock_ms"]) > window:
+            raise Silent("message 1 was made at another time")
+        seen = self.opts.get("seen", set())
+        if ephemeral in seen:
+            raise Silent("message 1 came before")
+        seen.add(ephemeral)
 
     def _read_noise(self):
         if self.peer_greeting is None or len(self.rx) < 2:
@@ -295,6 +313,8 @@ class Side:
         tlvs = read_tlvs(self.noise.read(self.rx[2 : 2 + size]))
         if tlvs is None or any(kind & 0x8000 for kind, value in tlvs):
             raise Silent("the payload of a handshake message is misshapen or must be understood")
+        if self.noise.step == 1 and "psk" in self.noise.suite.pattern[0][1]:
+            self._pass_gate(self.rx[2:34], dict(tlvs))
         self.rx = self.rx[2 + size :]
         return True
 

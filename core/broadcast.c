@@ -45,6 +45,8 @@ static bool ask(pea_conn *conn, void *arg)
     broadcast *b = arg;
     if (pea_conn_state(conn) != PEA_READY || (b->filter != NULL && !b->filter(conn, b->arg)))
         return true;
+    if (b->node->runtime->n_threads == 0 && pea__conn_superseded(conn))
+        return true; /* where there are threads, nobody knows which of the two is asked first */
     bool taken = pea_conn_send_msg(conn, b->msg, NULL, NULL) == PEA_OK;
     atomic_fetch_add(taken ? &b->taken : &b->refused, 1);
     return true;

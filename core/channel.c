@@ -7,7 +7,7 @@
 #include "utf8_priv.h"
 
 enum { WIRE_VERSION = 1, WIRE_HIGHEST = 1 };
-enum { TLV_VERSION = 1, TLV_NETWORK, TLV_TRANSCRIPT, TLV_APPLICATION, TLV_RANGE, TLV_CAPABILITIES };
+enum { TLV_VERSION = 1, TLV_NETWORK, TLV_TRANSCRIPT, TLV_APPLICATION, TLV_RANGE, TLV_CAPABILITIES, TLV_REPLACES };
 
 #define MUST_UNDERSTAND_TLV 0x8000u
 #define MUST_UNDERSTAND_CHUNK 0x80u
@@ -135,6 +135,8 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
         put_be(number, c->capabilities, 8);
         err = append_tlv(out, TLV_CAPABILITIES, number, 8);
     }
+    if (err == PEA_OK && p->replaces && p->side == PEA_INITIATOR)
+        err = append_tlv(out, TLV_REPLACES, number, 0);
     pea_buf_free(&transcript);
     return err;
 }
@@ -185,6 +187,8 @@ static bool tlv_fits(uint16_t type, pea_span v)
         return v.len == 8 && get_be(v.data, 4) <= get_be(v.data + 4, 4);
     case TLV_CAPABILITIES:
         return v.len == 8;
+    case TLV_REPLACES:
+        return v.len == 0;
     default:
         return true;
     }
@@ -192,7 +196,7 @@ static bool tlv_fits(uint16_t type, pea_span v)
 
 /* What a HELLO says, taken apart: known TLVs by type; data is NULL where there was none. */
 typedef struct hello {
-    pea_span tlv[TLV_CAPABILITIES + 1];
+    pea_span tlv[TLV_REPLACES + 1];
     bool unknown; /* an attribute that must be understood, and is not */
 } hello;
 
@@ -207,7 +211,7 @@ static bool hello_parse(hello *h, const uint8_t *data, size_t len)
         if (type <= last || size > len - 4)
             return false;
         last = type;
-        if (type <= TLV_CAPABILITIES)
+        if (type <= TLV_REPLACES)
             h->tlv[type] = (pea_span){data + 4, size};
         else if ((type & MUST_UNDERSTAND_TLV) != 0)
             h->unknown = true;
@@ -227,7 +231,7 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
         return (verdict){PEA_CODE_VERSION, "the peer's HELLO is of another version of the wire"};
     if (h->tlv[TLV_NETWORK].data == NULL || h->tlv[TLV_TRANSCRIPT].data == NULL)
         return malformed;
-    for (unsigned type = TLV_NETWORK; type <= TLV_CAPABILITIES; type++)
+    for (unsigned type = TLV_NETWORK; type <= TLV_REPLACES; type++)
         if (h->tlv[type].data != NULL && !tlv_fits((uint16_t)type, h->tlv[type]))
             return malformed;
     if (memcmp(h->tlv[TLV_NETWORK].data, p->chain->network, PEA_NETWORK_BYTES) != 0)
@@ -360,6 +364,21 @@ static bool gate_passed(pea_pipe *p)
     return false;
 }
 
+void pea__pipe_replace(pea_pipe *p)
+{
+    p->replaces = true;
+}
+
+bool pea__pipe_replaces(const pea_pipe *p)
+{
+    return p->replaces;
+}
+
+bool pea__pipe_said_end(const pea_pipe *p)
+{
+    return (p->said & PEA__END) != 0;
+}
+
 void pea__pipe_gate(pea_pipe *p)
 {
     p->gated = true;
@@ -451,6 +470,8 @@ static pea_err hear_hello(pea_pipe *p, const uint8_t *data, size_t len)
     verdict v = err == PEA_OK ? hello_check(p, (pea_span){transcript.data, transcript.len}, data, len, &h) : fine;
     if (err == PEA_OK && v.code == PEA_CODE_NORMAL)
         err = hello_keep(p, &h);
+    if (p->side == PEA_RESPONDER)
+        p->replaces = h.tlv[TLV_REPLACES].data != NULL;
     pea_buf_free(&transcript);
     if (err != PEA_OK)
         return pea__pipe_fail(p, PEA_BY_HANDSHAKE, err, NULL);

@@ -73,6 +73,15 @@ static void log_end(pea_conn *c, const pea_reason *reason)
         pea__log(r, PEA_LOG_INFO, c->node, c, pea_reason_format(reason, text));
 }
 
+/* The older one keeps its place. */
+static void drop_letter(pea_conn *c)
+{
+    if (c->ready)
+        return;
+    pea__free(c->to_older);
+    c->to_older = NULL;
+}
+
 /* CLOSED: the callbacks that are owed, then nothing of the connection is left but its memory, until the round frees
  * it. */
 static void end(pea_conn *c, const pea_reason *reason)
@@ -82,6 +91,7 @@ static void end(pea_conn *c, const pea_reason *reason)
     pea__partial_note(c);
     pea__conn_timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
+    drop_letter(c);
     pea__target_ends(c);          /* whoever is told of the end finds no look-up of it in line */
     pea__conn_confirm(c, PEA_OK); /* what has left has left */
     pea__conn_confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);
@@ -162,24 +172,35 @@ static void deliver_message(pea_conn *c, const pea_event *event)
         c->node->on.on_message(c, event->data, event->len, c->node->user);
 }
 
+/* READY. Whose place it takes is told after on_connect, which may yet end it. */
+static void deliver_ready(pea_conn *c)
+{
+    pea__post *to_older = c->to_older;
+    c->sent_last = NULL;
+    c->heard_ms = pea__now_ms();
+    pea__registry_settle(c);
+    pea__admission_ready(c->node, pea__pipe_chain(c->pipe), &c->origin);
+    pea__conn_tally(c, PEA__T_CONNECTS, 1);
+    if (pea__by_peer_add(c) != PEA_OK)
+        pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
+    if (c->challenged)
+        pea__claim_lives(c);
+    pea__log(c->node->runtime, PEA_LOG_DEBUG, c->node, c, "connected");
+    if (c->node->on.on_connect != NULL)
+        c->node->on.on_connect(c, c->node->user);
+    if (to_older != NULL && pea_pipe_state(c->pipe) == PEA_READY)
+        pea__mailbox_tell(c->node->runtime, to_older, to_older->conn, pea__conn_retire);
+    else
+        pea__free(to_older);
+}
+
 static void deliver(pea_conn *c, const pea_event *event)
 {
     const pea_node_callbacks *on = &c->node->on;
     void *user = c->node->user;
     switch (event->type) {
     case PEA_EVENT_READY:
-        c->heard_ms = pea__now_ms();
-        pea__registry_settle(c);
-        pea__admission_ready(c->node, pea__pipe_chain(c->pipe), &c->origin);
-        pea__conn_tally(c, PEA__T_CONNECTS, 1);
-        if (pea__by_peer_add(c) != PEA_OK) {
-            pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
-        }
-        if (c->challenged)
-            pea__claim_lives(c);
-        pea__log(c->node->runtime, PEA_LOG_DEBUG, c->node, c, "connected");
-        if (on->on_connect != NULL)
-            on->on_connect(c, user);
+        deliver_ready(c);
         break;
     case PEA_EVENT_MESSAGE:
         deliver_message(c, event);
@@ -420,6 +441,32 @@ void pea__conn_round(pea_conn *c)
 
 /* ---- Birth ---- */
 
+/* It is dialled to take another one's place, who will be told when it is READY. */
+static pea_err take_place(pea_conn *c, uint64_t older, pea_error *why)
+{
+    c->to_older = pea__mailbox_letter();
+    if (c->to_older == NULL)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    *c->to_older = (pea__post){.conn = older};
+    pea__pipe_replace(c->pipe);
+    return PEA_OK;
+}
+
+/* What its pipe is told beside its options. */
+static pea_err tell_pipe(pea_conn *c, const pea_dial_opts *dial, pea_error *why)
+{
+    const pea__who *was_us = &c->node->was_us;
+    if (dial == NULL)
+        pea__pipe_meter(c->pipe);
+    if (c->target != NULL && c->target->names)
+        pea__pipe_name_has_port(c->pipe);
+    if (c->node->limits.one_per_peer)
+        pea__pipe_gate(c->pipe);
+    if (was_us->kind != PEA_PEER_NONE && pea__pipe_was_us(c->pipe, was_us) != PEA_OK)
+        return pea__error(why, PEA_E_NOMEM, NULL);
+    return dial != NULL && dial->replaces != 0 ? take_place(c, dial->replaces, why) : PEA_OK;
+}
+
 pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *remote, const pea__origin *origin,
                       pea_chain *chain, pea_codec *codec, const pea_dial_opts *dial, pea__target *target,
                       int dial_errno, pea_error *why)
@@ -448,6 +495,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
                           .codec = codec,
                           .policy = node->policy,
                           .expect = dial != NULL ? dial->expect : NULL,
+                          .expect_next = dial != NULL ? dial->expect_next : NULL,
                           .name = dial != NULL ? dial->name : NULL,
                           .high_water = node->limits.high_water,
                           .low_water = node->limits.low_water,
@@ -457,12 +505,8 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
         (void)pea__error(why, err, NULL);
     else
         err = pea__pipe_new(&c->pipe, chain, &opts, &c->worker->pool, &c->remote, r->serial, c->id, why);
-    if (err == PEA_OK && dial == NULL)
-        pea__pipe_meter(c->pipe);
-    if (err == PEA_OK && target != NULL && target->names)
-        pea__pipe_name_has_port(c->pipe);
-    if (err == PEA_OK && node->limits.one_per_peer)
-        pea__pipe_gate(c->pipe);
+    if (err == PEA_OK)
+        err = tell_pipe(c, dial, why);
     if (err == PEA_OK && c->worker != &r->worker && (c->travel = pea__alloc(sizeof *c->travel)) == NULL)
         err = pea__error(why, PEA_E_NOMEM, NULL);
     ev_init(&c->io, on_io);
@@ -478,6 +522,7 @@ pea_err pea__conn_new(pea_conn **conn, pea_node *node, int fd, const pea_addr *r
 out:
     if (c != NULL) {
         pea__free(c->travel);
+        pea__free(c->to_older);
         c->target = NULL;
         conn_clear(c);
         pea__free(c);

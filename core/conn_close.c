@@ -55,6 +55,54 @@ void pea_conn_abort(pea_conn *c)
     pea__conn_abort(c, PEA_BY_USER, PEA_E_ABORTED, "");
 }
 
+/* ---- In two steps: we say no more, then nobody does ---- */
+
+static const pea_reason replaced = {
+    .origin = PEA_BY_USER, .err = PEA_OK, .text = "another connection with this peer has taken its place"};
+
+static const pea_reason too_old = {
+    .origin = PEA_BY_TIMEOUT, .err = PEA_OK, .text = "the session has reached max_session_ms"};
+
+static void retire(pea_conn *c, const pea_reason *reason)
+{
+    if (c->over || c->closing || pea_pipe_state(c->pipe) != PEA_READY)
+        return;
+    atomic_store(&c->usable, false);
+    c->retiring = true;
+    c->heard_ms = pea__now_ms();
+    pea_err err = pea_pipe_end(c->pipe);
+    if (err == PEA_E_UNSUPPORTED) /* no end but the stream's */
+        pea__conn_finish(c, reason);
+    else if (err == PEA_E_NOMEM)
+        pea__conn_abort(c, PEA_BY_WRITING, err, NULL);
+    pea__worker_queue(c->worker, c);
+    pea__conn_retime(c);
+}
+
+void pea__conn_retire(pea_conn *c)
+{
+    retire(c, &replaced);
+}
+
+void pea__conn_retire_for_age(pea_conn *c)
+{
+    retire(c, &too_old);
+}
+
+void pea__conn_retired(pea_conn *c)
+{
+    pea__claim_left left = pea__pipe_said_end(c->pipe) ? PEA__LEFT : pea__claim_leaves(c);
+    c->heard_ms = pea__now_ms();
+    c->retiring = left != PEA__KEPT;
+    if (left == PEA__LEFT)
+        pea__conn_finish(c, &replaced);
+}
+
+bool pea__conn_superseded(const pea_conn *c)
+{
+    return c->retiring && (pea__pipe_said_end(c->pipe) || pea__claim_leaves(c) == PEA__LEFT);
+}
+
 pea_err pea_conn_end(pea_conn *c)
 {
     if (pea__forked(c->worker->runtime))

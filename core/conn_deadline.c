@@ -26,6 +26,18 @@ static int64_t write_due(const pea_conn *c)
     return c->taken_ms != 0 ? after(c->taken_ms, c->node->limits.write_timeout_ms) : INT64_MAX;
 }
 
+/* When a connection whose place was taken has had its time: the peer says no more. */
+static int64_t retiring_due(const pea_conn *c)
+{
+    return c->retiring ? after(c->heard_ms, c->node->limits.linger_ms) : INT64_MAX;
+}
+
+/* When it is too old. */
+static int64_t session_due(const pea_conn *c)
+{
+    return pea__pipe_said_end(c->pipe) ? INT64_MAX : after(c->born_ms, c->node->limits.max_session_ms);
+}
+
 static int64_t sooner(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -48,7 +60,7 @@ static int64_t due(const pea_conn *c)
         return after(c->since_ms, t->handshake_timeout_ms);
     if (c->paused) /* that we hear nothing is our own doing */
         return write_due(c);
-    int64_t idle = after(c->heard_ms, t->idle_timeout_ms);
+    int64_t idle = sooner(after(c->heard_ms, t->idle_timeout_ms), sooner(retiring_due(c), session_due(c)));
     return sooner(sooner(idle, partial_due(c)), write_due(c));
 }
 
@@ -121,6 +133,14 @@ static void expired(pea_conn *c)
     }
     if (c->ready && write_due(c) <= pea__now_ms()) { /* nobody would hear a farewell */
         pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT, "the write timeout passed: the peer takes nothing");
+        return;
+    }
+    if (c->ready && session_due(c) <= pea__now_ms()) {
+        pea__conn_retire_for_age(c);
+        return;
+    }
+    if (c->ready && retiring_due(c) <= pea__now_ms() && partial_due(c) > pea__now_ms()) {
+        pea__conn_retired(c);
         return;
     }
     const char *text = !c->ready                         ? "the handshake timeout passed"

@@ -14,6 +14,8 @@
 /* Calls back for all that have left (err PEA_OK), or for all. */
 void pea__conn_confirm(pea_conn *c, pea_err err)
 {
+    if (!c->ready)
+        return; /* nothing was sent */
     while (c->sent_last != NULL && (err != PEA_OK || c->sent_last->next->position <= pea__pipe_sent_total(c->pipe))) {
         pea__sent *s = c->sent_last->next;
         if (s == c->sent_last)

@@ -160,6 +160,7 @@ pea_err pea_node_connect(pea_node *node, const char *addr, const pea_dial_opts *
     err = pea__options(&o, sizeof o, opts, why);
     if (err == PEA_OK && o.chain != NULL && node->limits.one_per_peer)
         err = pea__chain_can_decide(o.chain, why);
+    o.again = o.again || o.replaces != 0;
     if (err == PEA_OK && o.side != PEA_INITIATOR && o.side != PEA_RESPONDER)
         err = pea__error(why, PEA_E_INVALID, "side is PEA_INITIATOR or PEA_RESPONDER");
     if (err == PEA_OK)

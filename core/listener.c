@@ -73,11 +73,16 @@ static void log_lost(const pea_node *node, const pea_error *why)
         pea__log(node->runtime, PEA_LOG_WARNING, node, NULL, why->text);
 }
 
-static void admit(pea_listener *l, int fd, const pea_addr *from)
+static pea_chain *chain_of(const pea_listener *l)
+{
+    return l->chain != NULL ? l->chain : l->node->chain;
+}
+
+static void admit_over(pea_listener *l, pea_chain *chain, int fd, const pea_addr *from)
 {
     pea_node *node = l->node;
     pea__origin origin;
-    if (pea__admission_take(node, l->chain, from, true, &origin, NULL) != PEA_OK) {
+    if (pea__admission_take(node, chain, from, true, &origin, NULL) != PEA_OK) {
         close(fd);
         return;
     }
@@ -100,12 +105,19 @@ static void admit(pea_listener *l, int fd, const pea_addr *from)
         close(fd);
         return;
     }
-    if (pea__conn_new(&conn, node, fd, from, &origin, l->chain, l->codec, NULL, NULL, 0, &why) != PEA_OK) {
+    if (pea__conn_new(&conn, node, fd, from, &origin, chain, l->codec, NULL, NULL, 0, &why) != PEA_OK) {
         log_lost(node, &why);
         close(fd);
         return;
     }
     pea__conn_place(conn);
+}
+
+static void admit(pea_listener *l, int fd, const pea_addr *from)
+{
+    pea_chain *chain = pea_chain_ref(chain_of(l)); /* on_accept may exchange the node's */
+    admit_over(l, chain, fd, from);
+    pea_chain_unref(chain);
 }
 
 /* One accept(). False: there is nothing more for now. */
@@ -228,8 +240,8 @@ pea_err pea_node_listen(pea_node *node, const char *addr, const pea_listen_opts 
     l->addr = s.addr;
     l->node = node;
     l->room = 1;
-    l->chain = pea_chain_ref(o.chain != NULL ? o.chain : node->chain);
-    pea_codec *codec = pea__node_codec(node, l->chain, o.codec);
+    l->chain = o.chain != NULL ? pea_chain_ref(o.chain) : NULL;
+    pea_codec *codec = pea__node_codec(node, chain_of(l), o.codec);
     l->codec = codec != NULL ? pea_codec_ref(codec) : NULL;
     ev_io_init(&l->io, on_acceptable, l->fd, EV_READ);
     ev_init(&l->pause, on_pause_over);
@@ -267,6 +279,15 @@ void pea_node_unlisten(pea_node *node, pea_listener *listener)
             listener_free(listener);
         return;
     }
+}
+
+pea_err pea__listeners_suit(const pea_node *node, const pea_chain *chain, pea_error *why)
+{
+    pea_err err = PEA_OK;
+    for (const pea_listener *l = node->listeners; l != NULL && err == PEA_OK; l = l->next)
+        if (l->chain == NULL)
+            err = pea__chain_suits(chain, PEA_RESPONDER, node->policy, NULL, why);
+    return err;
 }
 
 bool pea__listener_passed(const pea_node *node, int fd)

@@ -145,6 +145,16 @@ void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, v
     pea__mailbox_post(pea__mailbox_of(runtime, conn), letter);
 }
 
+void pea__mailbox_tell(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn))
+{
+    if (runtime->n_threads > 0) {
+        pea__mailbox_send(runtime, letter, conn, fn);
+        return;
+    }
+    *letter = (pea__post){.conn = conn, .ask = fn};
+    run_ask(&runtime->worker, letter);
+}
+
 bool pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *conn))
 {
     pea__post *letter = pea__mailbox_letter();

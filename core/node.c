@@ -37,6 +37,7 @@ static void fill_in(pea_node_opts *o)
     or_default(&o->partial_timeout_ms, 30000);
     or_default(&o->idle_timeout_ms, PEA_NEVER);
     or_default(&o->write_timeout_ms, 60000);
+    or_default(&o->max_session_ms, PEA_NEVER);
 }
 
 /* An older caller's callbacks are fewer; a newer one's must not name what we do not know. */
@@ -61,15 +62,19 @@ static bool widths_fit(const pea_node_opts *o)
     return true;
 }
 
+static pea_err check_chain(pea_chain *chain, bool one_per_peer, pea_error *why)
+{
+    pea_err err = pea__chain_use(chain, why);
+    return err == PEA_OK && one_per_peer ? pea__chain_can_decide(chain, why) : err;
+}
+
 /* After the defaults are filled in: some numbers must fit each other. */
 static pea_err check(const pea_node_opts *o, pea_error *why)
 {
     if (!callbacks_fit(o))
         return pea__error(why, PEA_E_INVALID, "on_size is not set, or a callback is that this library does not know");
-    pea_err err = pea__chain_use(o->chain, why);
+    pea_err err = check_chain(o->chain, o->one_per_peer, why);
     if (err != PEA_OK)
-        return err;
-    if (o->one_per_peer && (err = pea__chain_can_decide(o->chain, why)) != PEA_OK)
         return err;
     if (pea__chain_mode(o->chain) == PEA_RECORDS && o->codec != NULL)
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
@@ -202,6 +207,30 @@ void pea__node_notice(const pea_node *node, const pea_chain *chain)
         return;
     r->noticed = chain->notice;
     pea__log(r, PEA_LOG_WARNING, node, NULL, chain->notice);
+}
+
+/* ---- Another chain ---- */
+
+pea_err pea_node_set_chain(pea_node *node, pea_chain *chain, pea_error *why)
+{
+    pea_err err = pea__node_may_begin(node, why);
+    if (err == PEA_OK)
+        err = check_chain(chain, node->limits.one_per_peer, why);
+    if (err == PEA_OK && pea__chain_mode(chain) != pea__chain_mode(node->chain))
+        err = pea__error(why, PEA_E_INVALID, "the chain is of another mode than the node's, whose codec stays");
+    if (err == PEA_OK)
+        err = pea__listeners_suit(node, chain, why);
+    if (err != PEA_OK)
+        return err;
+    pea_chain *before = node->chain;
+    if (before->self.kind != PEA_PEER_NONE && !pea_peer_equal(&before->self, &chain->self)) {
+        node->was_us.kind = before->self.kind;
+        memcpy(node->was_us.id, before->self.id, sizeof node->was_us.id);
+    }
+    node->chain = pea_chain_ref(chain);
+    pea_chain_unref(before);
+    pea__node_notice(node, chain);
+    return PEA_OK;
 }
 
 /* ---- Beginning ---- */

@@ -3,9 +3,12 @@
  * decides: it accepts one proven connection, asks an older one for a sign of life while a newcomer waits, and rejects
  * whichever loses. The other one obeys: what it was accepted on last is the connection.
  *
- * A peer's entry names its holder, which was accepted, and at most one waiter, which is accepted as soon as the holder
- * has ended. Both may belong to different threads: they speak by id, through mailboxes, and whether the holder lives is
- * decided on its own thread alone. */
+ * Whoever dialled may say that it means a new connection to take the older one's place (make before break): that is
+ * accepted at once, and the older one leaves when it is READY.
+ *
+ * A peer's entry names its holder, which was accepted, and at most one other: it waits, and is accepted as soon as the
+ * holder has ended; or it was the holder, and leaves. Both may belong to different threads: they speak by id, through
+ * mailboxes, and whether the holder lives is decided on its own thread alone. */
 #include <string.h>
 
 #include "runtime_priv.h"
@@ -54,6 +57,20 @@ static void reject(pea_conn *c)
                                       .text = "this peer is connected already"});
 }
 
+/* Another one is to take its place. */
+static void leave(pea_conn *c)
+{
+    c->retiring = true;
+    c->heard_ms = pea__now_ms();
+    pea__conn_retime(c);
+}
+
+static void cut(pea_conn *c)
+{
+    pea__conn_abort(c, PEA_BY_TIMEOUT, PEA_E_TIMEOUT,
+                    "the peer came by yet another connection before this one had ended");
+}
+
 static void grant(pea_conn *c)
 {
     pea__pipe_admit(c->pipe);
@@ -79,11 +96,49 @@ typedef struct question {
     pea__post *letter;
 } question;
 
+static uint64_t waiter_of(const pea__peer_entry *e)
+{
+    return e->answer != NULL ? e->other : 0;
+}
+
+static uint64_t leaving_of(const pea__peer_entry *e)
+{
+    return e->answer == NULL ? e->other : 0;
+}
+
+/* Who leaves has to be gone now: somebody else needs its place in the entry. */
+static bool dismiss(pea__peer_entry *e, question *q)
+{
+    uint64_t leaving = leaving_of(e);
+    pea__post *letter = leaving != 0 ? pea__mailbox_letter() : NULL;
+    if (leaving == 0)
+        return true;
+    if (letter == NULL)
+        return false;
+    *q = (question){leaving, cut, letter};
+    e->other = 0;
+    return true;
+}
+
+/* The newcomer is what its dialler wants from here on. */
+static claim take_over(const pea_conn *c, pea__peer_entry *e, question q[2])
+{
+    pea__post *letter = pea__mailbox_letter();
+    if (letter == NULL || !dismiss(e, &q[1])) {
+        pea__free(letter);
+        return NO_MEMORY;
+    }
+    q[0] = (question){e->holder, leave, letter};
+    e->other = e->holder;
+    e->holder = c->id;
+    return GRANTED;
+}
+
 /* The newcomer gets in line, if the letters can be made now: who cannot ask, or cannot be told, would wait in vain. */
 static claim wait_in_line(const pea_conn *c, pea__peer_entry *e, question *q)
 {
     pea__post *answer = pea__mailbox_letter();
-    if (answer != NULL && e->waiter == 0)
+    if (answer != NULL && waiter_of(e) == 0)
         q->letter = pea__mailbox_letter();
     else
         q->letter = e->answer; /* an earlier one is sent away */
@@ -92,12 +147,12 @@ static claim wait_in_line(const pea_conn *c, pea__peer_entry *e, question *q)
         return NO_MEMORY;
     }
     e->answer = answer;
-    e->waiter = c->id;
+    e->other = c->id;
     return WAITS;
 }
 
 /* What becomes of the newcomer. With the registry's lock. */
-static claim decide(const pea_conn *c, pea__peer_entry *e, question *q)
+static claim decide(const pea_conn *c, pea__peer_entry *e, question q[2])
 {
     if (e == NULL)
         return NO_MEMORY;
@@ -107,26 +162,30 @@ static claim decide(const pea_conn *c, pea__peer_entry *e, question *q)
         e->holder = c->id;
     if (e->holder == c->id)
         return GRANTED;
-    if (decides(c) && e->waiter != 0)
+    if (pea__pipe_replaces(c->pipe) && waiter_of(e) == 0)
+        return take_over(c, e, q);
+    if (decides(c) && waiter_of(e) != 0)
         return LOST;
+    if (!dismiss(e, &q[1]))
+        return NO_MEMORY;
     question first = {e->holder, decides(c) ? challenge : obey, NULL};
-    if (e->waiter != 0) /* it was wanted a moment ago, and has been overtaken */
-        first = (question){e->waiter, reject, NULL};
+    if (waiter_of(e) != 0) /* it was wanted a moment ago, and has been overtaken */
+        first = (question){e->other, reject, NULL};
     claim verdict = wait_in_line(c, e, &first);
     if (verdict == WAITS)
-        *q = first;
+        q[0] = first;
     return verdict;
 }
 
 void pea__claim(pea_conn *c)
 {
     pea_node *node = c->node;
-    question q = {0, NULL, NULL};
+    question q[2] = {{0, NULL, NULL}, {0, NULL, NULL}};
     claim verdict = GRANTED;
     bool named = pea__pipe_self(c->pipe)->kind != PEA_PEER_NONE && pea__pipe_who(c->pipe) != NULL;
     if (named) { /* nobody can be connected as often as he likes */
         pea__registry_lock(node);
-        verdict = decide(c, pea__peer_entry_of(c), &q);
+        verdict = decide(c, pea__peer_entry_of(c), q);
         pea__registry_unlock(node);
     }
     switch (verdict) {
@@ -145,8 +204,9 @@ void pea__claim(pea_conn *c)
         pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
         break;
     }
-    if (q.conn != 0)
-        pea__mailbox_send(node->runtime, q.letter, q.conn, q.fn);
+    for (size_t i = 0; i < sizeof q / sizeof q[0]; i++)
+        if (q[i].conn != 0)
+            (q[i].fn == leave ? pea__mailbox_tell : pea__mailbox_send)(node->runtime, q[i].letter, q[i].conn, q[i].fn);
 }
 
 void pea__claim_lives(pea_conn *c)
@@ -154,11 +214,11 @@ void pea__claim_lives(pea_conn *c)
     pea__peer_entry *e = c->named;
     c->challenged = false;
     pea__registry_lock(c->node);
-    uint64_t waiter = e != NULL && e->holder == c->id ? e->waiter : 0;
+    uint64_t waiter = e != NULL && e->holder == c->id ? waiter_of(e) : 0;
     pea__post *letter = NULL;
     if (waiter != 0) {
         letter = e->answer;
-        e->waiter = 0;
+        e->other = 0;
         e->answer = NULL;
     }
     pea__registry_unlock(c->node);
@@ -171,25 +231,40 @@ void pea__claim_overdue(pea_conn *c)
     c->in_line = false;
     c->since_ms = pea__now_ms();
     pea__registry_lock(c->node);
-    uint64_t holder = c->named != NULL && c->named->waiter == c->id ? c->named->holder : 0;
+    uint64_t holder = c->named != NULL && waiter_of(c->named) == c->id ? c->named->holder : 0;
     pea__registry_unlock(c->node);
     if (holder != 0 && !pea__mailbox_ask(c->node->runtime, holder, oust))
         pea__conn_abort(c, PEA_BY_HANDSHAKE, PEA_E_NOMEM, NULL);
 }
 
+pea__claim_left pea__claim_leaves(const pea_conn *c)
+{
+    pea__claim_left left = PEA__KEPT;
+    pea__registry_lock(c->node);
+    const pea__peer_entry *e = c->named;
+    if (e != NULL && leaving_of(e) == c->id) {
+        left = PEA__LEAVING;
+        for (const pea_conn *at = e->conns; at != NULL; at = at->fellow)
+            if (at->id == e->holder)
+                left = PEA__LEFT;
+    }
+    pea__registry_unlock(c->node);
+    return left;
+}
+
 uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id, pea__post **letter)
 {
     *letter = NULL;
-    if (e->waiter == id) {
-        e->waiter = 0;
+    if (e->other == id) {
+        e->other = 0;
         pea__free(e->answer);
         e->answer = NULL;
     }
     if (e->holder != id)
         return 0;
-    e->holder = e->waiter;
-    e->waiter = 0;
+    e->holder = e->other; /* who waited, or who would have left */
+    e->other = 0;
     *letter = e->answer;
     e->answer = NULL;
-    return e->holder;
+    return *letter != NULL ? e->holder : 0;
 }

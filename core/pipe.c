@@ -19,6 +19,8 @@ static pea_err options_check(const pea_pipe_opts *o, const pea_chain *chain, pea
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (o->low_water != 0 && o->high_water != 0 && o->low_water > o->high_water)
         return pea__error(why, PEA_E_INVALID, "low_water is above high_water");
+    if (o->expect_next != NULL && o->expect == NULL)
+        return pea__error(why, PEA_E_INVALID, "expect_next goes with expect: it is the same peer's other key");
     return PEA_OK;
 }
 
@@ -42,15 +44,43 @@ void pea__pipe_name_has_port(pea_pipe *p)
     p->name_has_port = true;
 }
 
+static pea__who who_of(const pea_peer *peer)
+{
+    pea__who who = {.kind = peer->kind};
+    memcpy(who.id, peer->id, sizeof who.id);
+    return who;
+}
+
+static pea_err need_expected(pea_pipe *p)
+{
+    if (p->flow->expected == NULL)
+        p->flow->expected = pea__alloc(sizeof *p->flow->expected);
+    return p->flow->expected != NULL ? PEA_OK : PEA_E_NOMEM;
+}
+
 static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
 {
     if (o->expect == NULL)
         return PEA_OK;
-    p->flow->expect = pea__alloc(sizeof *p->flow->expect);
-    if (p->flow->expect == NULL)
+    if (need_expected(p) != PEA_OK)
         return PEA_E_NOMEM;
-    *p->flow->expect = *o->expect;
+    p->flow->expected->peer = *o->expect;
+    if (o->expect_next != NULL)
+        p->flow->expected->next = who_of(o->expect_next);
     return PEA_OK;
+}
+
+pea_err pea__pipe_was_us(pea_pipe *p, const pea__who *who)
+{
+    pea_err err = need_expected(p);
+    if (err == PEA_OK)
+        p->flow->expected->was_us = *who;
+    return err;
+}
+
+bool pea__pipe_expects(const pea_pipe *p)
+{
+    return p->flow->expected != NULL && p->flow->expected->peer.kind != PEA_PEER_NONE;
 }
 
 static pea_err copy_name(pea_pipe *p, const pea_pipe_opts *o)
@@ -464,8 +494,8 @@ static pea_err ready(pea_pipe *p, pea_event *event)
 {
     pea_err err = codec_create(p);
     if (err == PEA_OK) {
-        pea__free(p->flow->expect); /* it has been met, and stages are over */
-        p->flow->expect = NULL;
+        pea__free(p->flow->expected); /* it has been met, and stages are over */
+        p->flow->expected = NULL;
         return PEA_OK;
     }
     p->ready_told = false;

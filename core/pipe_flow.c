@@ -56,7 +56,7 @@ static bool is_idle(const pea_pipe *p)
 {
     const pea__flow *f = p->flow;
     if (f->tx_open != SIZE_MAX || f->lent != NULL || f->out_control != 0 || f->need != 0 || f->scanned != 0 ||
-        f->partial_since >= 0 || f->expect != NULL || f->transcript != NULL || !is_empty(&f->tx) ||
+        f->partial_since >= 0 || f->expected != NULL || f->transcript != NULL || !is_empty(&f->tx) ||
         !is_empty(&f->out) || !is_empty(&f->carry))
         return false;
     for (size_t i = 0; i <= p->top; i++)
@@ -86,7 +86,7 @@ void pea__flow_free(pea_pipe *p)
     pea__flow *f = p->flow;
     if (f == NULL || pea__flow_rests(p))
         return;
-    pea__free(f->expect);
+    pea__free(f->expected);
     pea_buf_free(&f->tx);
     pea_buf_free(&f->out);
     pea_buf_free(&f->carry);

@@ -40,6 +40,12 @@ bool pea__pipe_take_drain(pea_pipe *pipe);
  * responder before its ACCEPT. Before the first next(). */
 void pea__pipe_gate(pea_pipe *pipe);
 
+/* HELLO says that it is to take the place of another connection with the same peer. Before the first next(). */
+void pea__pipe_replace(pea_pipe *pipe);
+bool pea__pipe_replaces(const pea_pipe *pipe); /* whichever side dialled: once the initiator's HELLO has been heard */
+
+bool pea__pipe_said_end(const pea_pipe *pipe); /* pea_pipe_end() */
+
 /* opts->name is that of the host that was dialled: the policy is shown it with the port, because a host may have many
  * peers. Before the first next(). */
 void pea__pipe_name_has_port(pea_pipe *pipe);
@@ -68,6 +74,10 @@ typedef struct pea__who {
     pea_peer_kind kind;
     uint8_t id[PEA_ID_BYTES];
 } pea__who;
+
+/* Whom the policy is not asked about, like ourselves: who our node was before. Before the first next(). PEA_OK |
+ * PEA_E_NOMEM */
+PEA_MUST_CHECK pea_err pea__pipe_was_us(pea_pipe *pipe, const pea__who *who);
 
 /* Whom the stages proved; NULL: nobody. Unlike pea_pipe_peer() it takes no memory. */
 const pea__who *pea__pipe_who(const pea_pipe *pipe);

@@ -272,10 +272,10 @@ static pea_err send_record(pea_pipe *p, const void *data, size_t len)
     const pea_transform *t = pea__transform_at(p, p->top);
     pea_err err;
     if (p->top == 1) {
-        err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &p->flow->out);
+        err = pea__seal(p, t, &(pea_span){data, len}, 1, &p->flow->out);
     } else {
         pea_buf one = {.pool = p->pool};
-        err = t->ops->seal(t->self, &(pea_span){data, len}, 1, &one);
+        err = pea__seal(p, t, &(pea_span){data, len}, 1, &one);
         if (err == PEA_OK)
             err = pea__wire_control(p, &one, (size_t)p->top - 1);
         pea_buf_free(&one);

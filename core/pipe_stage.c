@@ -25,7 +25,7 @@ int64_t pea_stage_wall_ms(const pea_stage_env *env)
 
 const pea_peer *pea_stage_expect(const pea_stage_env *env)
 {
-    return env->pipe->flow->expect;
+    return pea__pipe_expects(env->pipe) ? &env->pipe->flow->expected->peer : NULL;
 }
 
 const char *pea_stage_dialled_name(const pea_stage_env *env)

@@ -51,6 +51,13 @@ typedef struct pea__transcript {
     pea_buf said[PEA_STAGES_MAX][2]; /* by side */
 } pea__transcript;
 
+/* Who may answer, as long as that is asked. */
+typedef struct pea__expected {
+    pea_peer peer;   /* of kind PEA_PEER_NONE: whoever the policy allows */
+    pea__who next;   /* or this one, to which it is changing; PEA_PEER_NONE: nobody else */
+    pea__who was_us; /* who its node was before: it is this node itself; PEA_PEER_NONE: nobody */
+} pea__expected;
+
 struct pea_stage_env {
     pea_pipe *pipe;
 };
@@ -76,7 +83,7 @@ typedef struct pea__flow {
     void *stage_self;
     pea_stage_env env;
     pea__transcript *transcript;
-    pea_peer *expect;
+    pea__expected *expected; /* NULL: anybody */
 } pea__flow;
 
 /* What the policy said of whom, or has yet to say. One for each peer: most have neither name nor role, and hold no room
@@ -155,6 +162,8 @@ struct pea_pipe {
     bool busy : 1;          /* pea_pipe_next() runs: its flow stays, whatever a callback of its writes out */
     bool proves_next : 1;   /* our next record proves our key: HELLO does not wait */
     bool tx_cut : 1;        /* what is queued later counts no more as queued */
+    bool replaces : 1;      /* whoever dialled means it to take the place of another one with the same peer */
+    bool key_worn : 1;      /* a sending key nears its limit: what is queued is the last that it seals */
     uint32_t tx_rest;   /* native: bytes of the chunk at the front of tx, whose beginning has gone out; 0: none has */
     uint32_t skip;      /* bytes of an unknown chunk still to come */
     uint32_t discarded; /* bytes that came after our farewell */
@@ -214,6 +223,7 @@ void pea__flow_free(pea_pipe *p); /* with all its bytes */
 pea_err pea__pipe_fail(pea_pipe *p, pea_origin origin, pea_err err, const char *text);
 pea_err pea__pipe_end(pea_pipe *p, const pea_reason *reason, bool farewell);
 const char *pea__pipe_stage_name(const pea_pipe *p);
+bool pea__pipe_expects(const pea_pipe *p); /* whoever dialled said whom; known until READY */
 pea_buf *pea__pipe_plain(pea_pipe *p);
 
 /* ---- pipe_stage.c ---- */
@@ -268,6 +278,10 @@ void pea__tx_drop(pea_pipe *p);
 void pea__tx_cut(pea_pipe *p);
 
 /* ---- pipe_write.c ---- */
+
+/* The transform's seal(). That its key nears its limit is noted, and answered at the next output. As seal(), never
+ * PEA_EOF */
+PEA_MUST_CHECK pea_err pea__seal(pea_pipe *p, const pea_transform *t, const pea_span *spans, size_t n, pea_buf *wire);
 
 /* seals through the transforms below `floor`, to the wire at once */
 PEA_MUST_CHECK pea_err pea__wire_control(pea_pipe *p, pea_buf *plain, size_t floor);

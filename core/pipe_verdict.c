@@ -241,16 +241,33 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
     return err == PEA_OK || err == PEA_E_NOMEM ? err : refused_by_policy(p, &why);
 }
 
+static bool is_who(const pea__verdict *v, const pea__who *who)
+{
+    return who->kind != PEA_PEER_NONE && v->who.kind == who->kind && memcmp(v->who.id, who->id, PEA_ID_BYTES) == 0;
+}
+
+static bool is_us(const pea_pipe *p, const pea__verdict *v)
+{
+    if (p->chain->self.kind != PEA_PEER_NONE && is_about(v, &p->chain->self))
+        return true;
+    return p->flow->expected != NULL && is_who(v, &p->flow->expected->was_us);
+}
+
+static bool is_expected(const pea_pipe *p, const pea__verdict *v)
+{
+    return is_about(v, &p->flow->expected->peer) || is_who(v, &p->flow->expected->next);
+}
+
 /* The expectation, then the policy. */
 static pea_err judge(pea_pipe *p, pea__verdict *v)
 {
-    if (p->chain->self.kind != PEA_PEER_NONE && is_about(v, &p->chain->self))
+    if (is_us(p, v))
         return refuse(p, "the peer is this node itself, or has its identity");
-    if (p->flow->expect != NULL && !is_about(v, p->flow->expect))
+    if (pea__pipe_expects(p) && !is_expected(p, v))
         return refuse(p, "the peer is not the one that was expected");
     if (p->policy != NULL)
         return policy_ask(p, v);
-    return p->flow->expect != NULL ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
+    return pea__pipe_expects(p) ? PEA_OK : refuse(p, "there is no policy, and no peer was expected");
 }
 
 /* ---- What stages say of the peer ---- */
@@ -393,8 +410,8 @@ void pea__verdict_redeem(pea_pipe *p, size_t floor)
 /* Whether this side may have a peer that proved nothing. */
 static bool takes_anybody(const pea_pipe *p)
 {
-    return p->flow->expect == NULL && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL &&
-                                                           p->policy != NULL && pea__policy_takes_anybody(p->policy)));
+    return !pea__pipe_expects(p) && (p->chain->plain || (p->chain->terms[p->side].anonymous != NULL &&
+                                                         p->policy != NULL && pea__policy_takes_anybody(p->policy)));
 }
 
 pea_err pea__verdict_due(pea_pipe *p)
@@ -402,8 +419,8 @@ pea_err pea__verdict_due(pea_pipe *p)
     if ((p->verdict != NULL && (p->verdict->proven || p->verdict->pledged)) || takes_anybody(p))
         return PEA_OK;
     return pea__say_why(p, PEA_E_REFUSED,
-                        p->flow->expect != NULL ? "no stage proved that the peer is the expected one"
-                                                : "no stage proved who the peer is, and the chain is not plain");
+                        pea__pipe_expects(p) ? "no stage proved that the peer is the expected one"
+                                             : "no stage proved who the peer is, and the chain is not plain");
 }
 
 /* A verdict of an older generation is asked for again. PEA_OK | PEA_WAIT | PEA_E_REFUSED */

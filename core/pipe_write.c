@@ -5,6 +5,15 @@
 
 /* ---- The wire ---- */
 
+pea_err pea__seal(pea_pipe *p, const pea_transform *t, const pea_span *spans, size_t n, pea_buf *wire)
+{
+    pea_err err = t->ops->seal(t->self, spans, n, wire);
+    if (err != PEA_EOF)
+        return err;
+    p->key_worn = true;
+    return PEA_OK;
+}
+
 /* Seals plaintext through the transforms of floors `floor` ... 1 to the back of the wire. */
 static pea_err seal_down(pea_pipe *p, const pea_span *spans, size_t n, size_t floor)
 {
@@ -15,7 +24,7 @@ static pea_err seal_down(pea_pipe *p, const pea_span *spans, size_t n, size_t fl
         err = pea_buf_append(&p->flow->out, spans[i].data, spans[i].len);
     for (size_t i = floor; i >= 1 && err == PEA_OK; i--) {
         const pea_transform *t = pea__transform_at(p, i);
-        err = t->ops->seal(t->self, spans, n, i == 1 ? &p->flow->out : &to);
+        err = pea__seal(p, t, spans, n, i == 1 ? &p->flow->out : &to);
         if (i == 1 || err != PEA_OK)
             break;
         pea_buf_free(&from);
@@ -95,6 +104,17 @@ static pea_err say_wire_end(pea_pipe *p)
     return PEA_OK;
 }
 
+/* Ends in good order while the key still can: what is queued goes out, and a farewell behind it. */
+static void end_worn(pea_pipe *p)
+{
+    static const pea_reason worn = {.origin = PEA_BY_WRITING,
+                                    .err = PEA_E_KEY_LIMIT,
+                                    .code = PEA_CODE_KEY_LIMIT,
+                                    .text = "a key has sealed as much as it may: dial again"};
+    if (p->phase == PEA__OPEN)
+        (void)pea__pipe_end(p, &worn, true);
+}
+
 static bool is_last_word(const pea_pipe *p)
 {
     return p->phase == PEA__FAREWELL || p->phase == PEA__OVER;
@@ -115,6 +135,8 @@ pea_err pea__pipe_output(pea_pipe *p, pea_span spans[2], size_t *n)
     pea_err err = PEA_OK;
     if (pea__tx_waits(p) > 0 && (p->top > 0 || p->flow->out.len > 0))
         err = seal_queued(p);
+    if (err == PEA_OK && p->key_worn)
+        end_worn(p);
     if (err == PEA_OK && pea__tx_waits(p) == 0 && (p->phase == PEA__FAREWELL || p->end_wanted) && !p->wire_end_said)
         err = say_wire_end(p);
     if (err != PEA_OK) /* what cannot be sealed cannot be followed by a farewell either */

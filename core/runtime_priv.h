@@ -134,6 +134,9 @@ bool pea__mailbox_ask(pea_runtime *runtime, uint64_t conn, void (*fn)(pea_conn *
 pea__post *pea__mailbox_letter(void);
 void pea__mailbox_send(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn));
 
+/* The same, and where there is one thread it is done before this returns: nothing is sent in between. */
+void pea__mailbox_tell(pea_runtime *runtime, pea__post *letter, uint64_t conn, void (*fn)(pea_conn *conn));
+
 /* A post from within: it does not count against the mailbox's bound. Any thread. */
 void pea__mailbox_post(pea__worker *w, pea__post *post);
 void pea__mailbox_run(pea__worker *w);
@@ -300,7 +303,8 @@ struct pea_node {
     char *name;
     pea_node_callbacks on;
     void *user;
-    pea_chain *chain;
+    pea_chain *chain; /* the caller's loop alone looks: it may be exchanged */
+    pea__who was_us;  /* whom the chain before proved; PEA_PEER_NONE: nobody else */
     pea_codec *codec; /* NULL: its chain is one of PEA_RECORDS */
     pea_policy *policy;
     pea__judge *judge;    /* NULL: the policy never changes by itself */
@@ -455,9 +459,9 @@ bool pea__conn_is_here(const pea_conn *conn); /* this is its thread, and it has 
 typedef struct pea__peer_entry {
     pea__who who; /* the key */
     uint32_t refs;
-    pea_conn *conns;         /* those that became READY, the newest first */
-    uint64_t holder, waiter; /* one_per_peer.c: ids; 0: none */
-    pea__post *answer;       /* the letter that the waiter will get; NULL: nobody waits */
+    pea_conn *conns;        /* those that became READY, the newest first */
+    uint64_t holder, other; /* one_per_peer.c: ids; 0: none */
+    pea__post *answer;      /* the letter that the other one, who waits, will get; NULL: it does not wait, but leaves */
     pea__index_link link;
 } pea__peer_entry;
 
@@ -477,6 +481,15 @@ void pea__by_peer_remove(pea_conn *conn);                /* over */
 void pea__claim(pea_conn *conn);         /* its pipe asks whether it may accept */
 void pea__claim_lives(pea_conn *conn);   /* it was challenged, and there is somebody */
 void pea__claim_overdue(pea_conn *conn); /* it waited in line for PEA__LIFE_MS */
+
+/* What becomes of a connection whose place another one was to take. */
+typedef enum pea__claim_left {
+    PEA__KEPT,    /* that came to nothing: it has its place */
+    PEA__LEAVING, /* once the other one is READY */
+    PEA__LEFT     /* it is */
+} pea__claim_left;
+
+pea__claim_left pea__claim_leaves(const pea_conn *conn);
 
 /* A connection has no claim any more: returns who comes next and the letter that tells it, 0 and NULL: nobody. With the
  * lock. */
@@ -537,6 +550,7 @@ struct pea_conn {
     bool in_line : 1;                  /* and this is the newcomer */
     bool waiting : 1;                  /* it is READY, and the policy that was asked again has yet to answer */
     bool responder : 1;                /* its pea_side */
+    bool retiring : 1;                 /* another one takes its place: it ends when nothing more comes */
     bool is_by_id : 1, is_by_addr : 1; /* it is in the index of its thread, of its node */
     /* Bytes: other threads look. */
     bool makes_room;     /* the caller's loop, and it alone, has asked for its end */
@@ -559,7 +573,10 @@ struct pea_conn {
     pea_conn *next, **link; /* of the node */
     pea_conn *fellow;       /* the next that is pending and came to us; once READY, of the same peer */
     pea_conn **fellow_link;
-    pea__sent *sent_last;   /* a ring: its next is the first; NULL: none */
+    union {
+        pea__sent *sent_last; /* READY: a ring: its next is the first; NULL: none */
+        pea__post *to_older;  /* until then: the letter to the one whose place it takes; NULL: it takes nobody's */
+    };
     pea__peer_entry *named; /* its peer's entry; NULL: it has not come so far */
     pea__target *target;    /* NULL: it was not dialled by name */
     void *user;
@@ -592,6 +609,12 @@ void pea__partial_shed(pea__worker *w); /* on its thread: if it was asked to */
 
 void pea__conn_finish(pea_conn *conn, const pea_reason *reason); /* with a farewell */
 void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char *text);
+
+/* It says no more, and hears what is still to come: another one has taken its place, or it is too old. */
+void pea__conn_retire(pea_conn *conn);
+void pea__conn_retire_for_age(pea_conn *conn);
+void pea__conn_retired(pea_conn *conn);          /* nothing came for linger_ms */
+bool pea__conn_superseded(const pea_conn *conn); /* its successor gets what is meant for the peer */
 
 /* ---- conn_write.c ---- */
 
@@ -633,7 +656,7 @@ struct pea_listener {
     int fd, passed; /* as in pea__listen_socket */
     unsigned room;  /* for how many it is made when all places for handshakes are taken */
     pea_addr addr;
-    pea_chain *chain;
+    pea_chain *chain; /* NULL: the node's */
     pea_codec *codec;
     bool bound_here;
     bool handed;    /* to a successor that has yet to say that it listens */
@@ -643,6 +666,9 @@ struct pea_listener {
 
 /* Whether whoever connects to this address reaches a listener of the node. Any loop thread. */
 bool pea__listener_at(pea_node *node, const pea_addr *addr);
+
+/* Whether all listeners that use the node's chain could use this one. PEA_OK | PEA_E_INVALID with a sentence */
+PEA_MUST_CHECK pea_err pea__listeners_suit(const pea_node *node, const pea_chain *chain, pea_error *why);
 
 /* Whether the node listens on a copy of this descriptor, which was passed to the process. */
 bool pea__listener_passed(const pea_node *node, int fd);

@@ -23,12 +23,15 @@ typedef struct pea_book_opts {
     /* a connection that ends sooner counts as one more failure, else failures are forgotten; 0: 10,000 */
     uint32_t steady_ms;
     uint64_t seed; /* of the jitter, which takes away up to half of each wait; 0: from the system */
+    /* a session that we dialled, and that was told by pea_book_session(), is replaced by a new one at this age, less up
+     * to a quarter of it by chance; 0: never */
+    uint32_t max_age_ms;
 } pea_book_opts;
 
 #define PEA_BOOK(...) (&(pea_book_opts){.size = sizeof(pea_book_opts), __VA_ARGS__})
-#define PEA_BOOK_INIT                     \
-    {                                     \
-        sizeof(pea_book_opts), 0, 0, 0, 0 \
+#define PEA_BOOK_INIT                        \
+    {                                        \
+        sizeof(pea_book_opts), 0, 0, 0, 0, 0 \
     }
 
 #define PEA_BOOK_ADDRESSES_MAX 8u /* of one entry: a peer has a few interfaces, not a network */
@@ -46,6 +49,13 @@ PEA_API void pea_book_free(pea_book *book);
 PEA_API PEA_MUST_CHECK pea_err pea_book_add(pea_book *book, const pea_peer *peer, const pea_addr *addr, uint32_t *id,
                                             pea_error *why);
 
+/* Changes whom an entry expects; by either of the two it is found. While a peer changes its key: the key that it has
+ * and the one that it will have; afterwards the new one alone. `next` may be NULL: nobody else.
+ * PEA_OK | PEA_E_NOT_FOUND | PEA_E_EXISTS (another entry expects one of them) | PEA_E_INVALID (nobody, or one twice) |
+ * PEA_E_NOMEM: nothing has changed */
+PEA_API PEA_MUST_CHECK pea_err pea_book_expect(pea_book *book, uint32_t id, const pea_peer *peer, const pea_peer *next,
+                                               pea_error *why);
+
 /* Forgets an entry; what is connected stays so. PEA_OK | PEA_E_NOT_FOUND */
 PEA_API PEA_MUST_CHECK pea_err pea_book_remove(pea_book *book, uint32_t id);
 
@@ -53,7 +63,8 @@ typedef enum pea_book_state {
     PEA_BOOK_WAITING = 0, /* for its time */
     PEA_BOOK_DIALLING,
     PEA_BOOK_CONNECTED,
-    PEA_BOOK_STOPPED /* the expected peer itself said that trying again will not help */
+    PEA_BOOK_STOPPED, /* the expected peer itself said that trying again will not help */
+    PEA_BOOK_RENEWING /* connected, and dialling the connection that is to take its place */
 } pea_book_state;
 
 typedef struct pea_book_entry {
@@ -64,10 +75,15 @@ typedef struct pea_book_entry {
         *addr; /* where to dial now, or was dialled last. Good until the entry is removed or another address added */
     uint32_t failures; /* in a row */
     int64_t due_ms;    /* WAITING: when to dial */
+    /* the other key that the peer may have, beside `peer`; NULL: none. Which of the two is `peer` changes with each
+     * failure: Noise patterns that must know the key beforehand try one after the other. Good as `peer` */
+    const pea_peer *peer_next;
+    uint64_t conn; /* CONNECTED, RENEWING: the session, as it was told; else 0 */
 } pea_book_entry;
 
-/* The next entry whose time has come: it is DIALLING from here on, and the caller dials entry->addr with entry->peer as
- * expectation. PEA_OK | PEA_MORE: none is due */
+/* The next entry whose time has come: it is DIALLING from here on, or RENEWING if it is connected, and the caller dials
+ * entry->addr: pea_node_connect() with PEA_DIAL(.expect = entry->peer, .expect_next = entry->peer_next, .replaces =
+ * entry->conn). PEA_OK | PEA_MORE: none is due */
 PEA_API PEA_MUST_CHECK pea_err pea_book_due(pea_book *book, int64_t mono_ms, pea_book_entry *entry);
 
 /* When pea_book_due() is worth asking again, as mono_ms; INT64_MAX: not before something is told to the book. */
@@ -83,6 +99,21 @@ PEA_API PEA_MUST_CHECK pea_err pea_book_connected(pea_book *book, uint32_t id, i
  * PEA_OK | PEA_E_NOT_FOUND */
 PEA_API PEA_MUST_CHECK pea_err pea_book_ended(pea_book *book, uint32_t id, int64_t mono_ms, const pea_peer *peer,
                                               const pea_reason *reason);
+
+#define PEA_BOOK_NO_CONN UINT64_MAX /* of a dial that pea_node_connect() refused */
+
+/* The same two for who has sessions replaced: they name the connection (pea_conn_id(), also of one that failed: its
+ * pea_conn_info), since for a while there are two. `dialled`: by us, and so ours to replace. The end of the older one
+ * and a replacement that fails leave the entry connected; a replacement that failed is tried again, later each time.
+ * A session that ends because a key has done all its work (PEA_CODE_KEY_LIMIT) is dialled again at once. */
+PEA_API PEA_MUST_CHECK pea_err pea_book_session(pea_book *book, uint32_t id, uint64_t conn, bool dialled,
+                                                int64_t mono_ms);
+PEA_API PEA_MUST_CHECK pea_err pea_book_session_ended(pea_book *book, uint32_t id, uint64_t conn, int64_t mono_ms,
+                                                      const pea_peer *peer, const pea_reason *reason);
+
+/* Makes the replacement of an entry's session due at once: the peer's key has changed, or ours. PEA_OK |
+ * PEA_E_NOT_FOUND | PEA_E_STATE (there is none that we dialled, or it is being replaced) */
+PEA_API PEA_MUST_CHECK pea_err pea_book_renew(pea_book *book, uint32_t id, int64_t mono_ms);
 
 /* Makes an entry due at once and forgets its failures: a stopped one goes on; one that is connected or being dialled is
  * left alone. PEA_OK | PEA_E_NOT_FOUND */

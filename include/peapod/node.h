@@ -83,6 +83,9 @@ typedef struct pea_node_opts {
     /* at most one connection with each proven peer, of those in native mode: of two nodes the one with the larger id
      * decides which. Wants to be the same on all nodes of a network. Default: as many as there are */
     bool one_per_peer;
+    /* from its beginning until it says END, and ends once the peer has said what was on its way; of a mesh whose books
+     * replace sessions in time a bound for those that do not. Default never */
+    uint32_t max_session_ms;
 } pea_node_opts;
 
 #define PEA_NODE(...) \
@@ -91,7 +94,7 @@ typedef struct pea_node_opts {
 #define PEA_NODE_INIT                                                                                                  \
     {                                                                                                                  \
         sizeof(pea_node_opts), nullptr, nullptr, nullptr, nullptr, nullptr, sizeof(pea_node_callbacks), nullptr, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, {0, 0, 0}, nullptr, 0, 0, PEA_OVERFLOW_BLOCK, false          \
+            0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0, 0, 0, {0, 0, 0}, nullptr, 0, 0, PEA_OVERFLOW_BLOCK, false, 0       \
     }
 #else
 #define PEA_NODE_INIT                                                        \
@@ -108,6 +111,14 @@ PEA_API PEA_MUST_CHECK pea_err pea_node_new(pea_node **node, pea_runtime *runtim
  * callback it takes effect at the end of the round; in one on a worker thread, once the caller's loop has heard of it.
  * NULL is allowed. */
 PEA_API void pea_node_free(pea_node *node);
+
+/* Exchanges the chain (referenced), for a new identity above all: connections that begin from here on use the new one,
+ * dials as well as those that listeners without a chain of their own accept; what is connected, or on its way, goes on
+ * with the old one. It must be of the same mode. With a sentence the old one stays. On the node's thread; elsewhere by
+ * pea_post_call(). docs/trust.md says how a mesh changes its keys.
+ * PEA_OK | PEA_E_INVALID (as in pea_node_new() and, where one listens, in pea_node_listen()) | PEA_E_STATE (shut down;
+ * a worker thread) | PEA_E_FORKED */
+PEA_API PEA_MUST_CHECK pea_err pea_node_set_chain(pea_node *node, pea_chain *chain, pea_error *why);
 
 /* The name, the user pointer and the runtime that it was made with. Good until pea_node_free(). */
 PEA_API const char *pea_node_name(const pea_node *node);
@@ -166,12 +177,19 @@ typedef struct pea_dial_opts {
              * returned. 0: none */
     pea_side side; /* of the handshake; default: PEA_INITIATOR. Where both ends dial at once (TCP's simultaneous open),
                     * one of them says PEA_RESPONDER */
+    /* or this one, beside `expect`: the key that the peer changes to, or from. Copied. NULL: nobody else. Where a Noise
+     * pattern must know the key beforehand, that is `expect`'s */
+    const pea_peer *expect_next;
+    /* the id of a connection of this node with the same peer, READY, whose place the new one takes: once that is READY,
+     * and on_connect has returned, the older one sends no more (as pea_conn_end()) and ends when all that the peer had
+     * sent on it has come. 0: none */
+    uint64_t replaces;
 } pea_dial_opts;
 
 #define PEA_DIAL(...) (&(pea_dial_opts){.size = sizeof(pea_dial_opts), __VA_ARGS__})
-#define PEA_DIAL_INIT                                                                \
-    {                                                                                \
-        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL, false, 0, PEA_INITIATOR \
+#define PEA_DIAL_INIT                                                                         \
+    {                                                                                         \
+        sizeof(pea_dial_opts), NULL, NULL, NULL, NULL, NULL, false, 0, PEA_INITIATOR, NULL, 0 \
     }
 
 /* Dials a literal address (addr.h), or "host.example:9000": its name is resolved without blocking (runtime.h), and its

@@ -96,8 +96,8 @@ PEA_API void pea_noise_free(pea_noise *noise);
 PEA_API pea_err pea_noise_turn(const pea_noise *noise);
 
 /* Writes the next message with `payload` in it, unframed, to the back of `out`. PEA_OK | PEA_E_STATE (not our turn) |
- * PEA_E_TOO_BIG | PEA_E_CRYPTO (a remote key that is of low order, or none) | PEA_E_NOMEM. On failure `out` is as before, and the
- * handshake is over. */
+ * PEA_E_TOO_BIG | PEA_E_CRYPTO (a remote key of low order, or that is none) | PEA_E_NOMEM. On failure `out` is as
+ * before, and the handshake is over. */
 PEA_API PEA_MUST_CHECK pea_err pea_noise_write(pea_noise *noise, pea_span payload, pea_buf *out);
 
 /* Reads the peer's next message, unframed, and appends its payload. PEA_OK | PEA_E_STATE (not its turn) | PEA_E_PROTO

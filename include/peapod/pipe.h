@@ -23,22 +23,23 @@ typedef struct pea_pipe pea_pipe;
 #define PEA_LOW_WATER_DEFAULT 32768u    /* queued bytes below which DRAIN is told */
 
 typedef struct pea_pipe_opts {
-    size_t size;            /* set by PEA_PIPE */
-    pea_side side;          /* default: initiator */
-    pea_codec *codec;       /* referenced; NULL: the length codec's defaults. Must be NULL with PEA_RECORDS */
-    pea_policy *policy;     /* referenced; NULL: only the expected peer may connect */
-    const pea_addr *remote; /* copied; may be NULL. For the policy and stages */
-    const pea_peer *expect; /* copied; NULL: whoever the policy allows */
-    const char *name;       /* an initiator's: the name that was dialled (PEA_DIAL); copied; NULL, "": none */
-    uint32_t high_water;    /* bytes; 0: 128 KiB */
-    uint32_t low_water;     /* bytes; 0: 32 KiB, or a quarter of high_water if that is less */
-    bool half_close;        /* the peer's END leaves our direction open; default: it ends both */
+    size_t size;                 /* set by PEA_PIPE */
+    pea_side side;               /* default: initiator */
+    pea_codec *codec;            /* referenced; NULL: the length codec's defaults. Must be NULL with PEA_RECORDS */
+    pea_policy *policy;          /* referenced; NULL: only the expected peer may connect */
+    const pea_addr *remote;      /* copied; may be NULL. For the policy and stages */
+    const pea_peer *expect;      /* copied; NULL: whoever the policy allows */
+    const char *name;            /* an initiator's: the name that was dialled (PEA_DIAL); copied; NULL, "": none */
+    uint32_t high_water;         /* bytes; 0: 128 KiB */
+    uint32_t low_water;          /* bytes; 0: 32 KiB, or a quarter of high_water if that is less */
+    bool half_close;             /* the peer's END leaves our direction open; default: it ends both */
+    const pea_peer *expect_next; /* or this one, beside `expect`: as in PEA_DIAL (node.h); copied. NULL: nobody else */
 } pea_pipe_opts;
 
 #define PEA_PIPE(...) (&(pea_pipe_opts){.size = sizeof(pea_pipe_opts), __VA_ARGS__})
-#define PEA_PIPE_INIT                                                                   \
-    {                                                                                   \
-        sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, NULL, 0, 0, false \
+#define PEA_PIPE_INIT                                                                         \
+    {                                                                                         \
+        sizeof(pea_pipe_opts), PEA_INITIATOR, NULL, NULL, NULL, NULL, NULL, 0, 0, false, NULL \
     }
 
 /* A new pipe over `chain` (referenced, and frozen). Nothing happens before the first pea_pipe_next().

@@ -42,7 +42,9 @@ typedef struct pea_transform_ops {
     pea_err (*unseal)(void *self, pea_buf *wire, pea_buf *plain, size_t max, pea_buf *reply);
     /* Plain to wire. Packs the spans into as few records as it can and appends them. Reserves first: on failure
      * `wire` is as before, and the failure is fatal.
-     * PEA_OK | PEA_E_NOMEM | PEA_E_KEY_LIMIT | PEA_E_TOO_BIG (one_message_per_record only) | < 0 */
+     * PEA_OK | PEA_EOF: it is done, and the key nears its limit: what is queued and a farewell still fit, then the
+     * connection has to end | PEA_E_NOMEM | PEA_E_KEY_LIMIT: the limit would be passed | PEA_E_TOO_BIG
+     * (one_message_per_record only) | < 0 */
     pea_err (*seal)(void *self, const pea_span *spans, size_t n, pea_buf *wire);
     /* May be NULL: nothing to say. PEA_OK | PEA_E_UNSUPPORTED | < 0 */
     pea_err (*control)(void *self, pea_control what, pea_buf *wire);

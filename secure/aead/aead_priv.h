@@ -16,6 +16,13 @@ typedef enum pea__aead_id {
 #define PEA__AEAD_NONCE_BYTES 12u
 #define PEA__AEAD_TAG_BYTES 16u
 
+/* What a key of AES-GCM may seal, in blocks of 16 bytes: 2^34 (256 GiB), and what a connection has queued by then. RFC
+ * 8446, section 5.5 allows 2^24.5 records of 2^14 bytes, which are 2^34.5 blocks: what is left of that is a margin.
+ * ChaChaPoly has no limit but its nonces. */
+#define PEA__GCM_BLOCK_BYTES 16u
+#define PEA__GCM_BLOCKS ((uint64_t)1 << 34)
+#define PEA__GCM_BLOCKS_QUEUED ((uint64_t)1 << 32)
+
 /* Whether this build and this CPU have it. After pea__secure_init(). */
 bool pea__aead_available(pea__aead_id aead);
 

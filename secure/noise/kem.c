@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The key encapsulation of hybrid patterns, by libsodium 1.0.22 and later; all that peapod knows of it is in here. A key
- * pair is kept as its seed of 64 bytes and made again when it is used, which costs less than its 2,400 bytes. */
+/* The key encapsulation of hybrid patterns, by libsodium 1.0.22 and later; all that peapod knows of it is in here. A
+ * key pair is kept as its seed of 64 bytes, not as its 2,400, and made again when it is used. */
 #include <sodium.h>
 
 #include "noise_priv.h"

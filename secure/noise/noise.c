@@ -103,9 +103,10 @@ pea_err pea_noise_new(pea_noise **noise, pea_side side, const pea_noise_opts *op
     fresh->n_more_psks = side == PEA_RESPONDER ? o.n_more_psks : 0;
     if (fresh->n_more_psks > 0)
         memcpy(fresh->more_psks, o.more_psks, fresh->n_more_psks * PEA_KEY_BYTES);
-    const pea__handshake_keys keys = {
-        .s = fresh->identity, .rs = pea__protocol_knows(&protocol, side) ? o.remote_static : NULL, .psk = o.psk,
-        .kem = protocol.hfs ? fresh->kem : NULL};
+    const pea__handshake_keys keys = {.s = fresh->identity,
+                                      .rs = pea__protocol_knows(&protocol, side) ? o.remote_static : NULL,
+                                      .psk = o.psk,
+                                      .kem = protocol.hfs ? fresh->kem : NULL};
     pea__handshake_initialize(&fresh->hs, &protocol, side, o.prologue, &keys);
     *noise = fresh;
     return PEA_OK;

@@ -215,7 +215,7 @@ void pea__split(const pea__symmetric_state *ss, pea__cipher_state *c1, pea__ciph
 /* What a hybrid pattern needs besides. Not copied with the state: `public_key` means something once the message that
  * brought it was read well. */
 typedef struct pea__kem_state {
-    bool fixed; /* tests: `seed` was given, its token takes it as it is */
+    bool fixed;                                /* tests: `seed` was given, its token takes it as it is */
     uint8_t seed[PEA__KEM_SEED_BYTES];         /* of our key pair; or, in front, of our encapsulation */
     uint8_t public_key[PEA__KEM_PUBLIC_BYTES]; /* theirs */
 } pea__kem_state;
@@ -290,6 +290,9 @@ pea__handshake_state *pea__noise_state(pea_noise *noise);
 
 /* Sets the next record's number of each direction of a transform that pea_noise_split() made. */
 void pea__record_set_numbers(const pea_transform *transform, uint64_t send, uint64_t receive);
+
+/* Sets how many blocks of AES-GCM its sending key has sealed. */
+void pea__record_set_blocks(const pea_transform *transform, uint64_t blocks);
 
 /* How many records such a transform has opened. */
 uint64_t pea__record_received(const pea_transform *transform);

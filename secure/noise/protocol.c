@@ -184,7 +184,8 @@ size_t pea__protocol_name(const pea__protocol *protocol, char name[PEA__PROTOCOL
         if ((protocol->psks & PEA__PSK_AT(place)) != 0)
             len += (size_t)snprintf(modifiers + len, sizeof modifiers - len, "%spsk%u", len > 0 ? "+" : "", place);
     return (size_t)snprintf(name, PEA__PROTOCOL_NAME_BYTES, "Noise_%s%s_25519%s_%s_%s", protocol->pattern->name,
-                            modifiers, protocol->hfs ? "+" PEA__KEM_NAME : "", name_of(aeads, COUNT(aeads), protocol->aead),
+                            modifiers, protocol->hfs ? "+" PEA__KEM_NAME : "",
+                            name_of(aeads, COUNT(aeads), protocol->aead),
                             name_of(hashes, COUNT(hashes), protocol->hash));
 }
 

@@ -10,13 +10,18 @@
 _Static_assert(PEA__RECORD_PLAIN == 61422, "what docs/wire.md says");
 _Static_assert(PEA__RECORD_MESSAGE == 65519, "what docs/wire.md says");
 
+#define WORN_BLOCKS 16u /* each record counts for whole ones: so the count is short */
+#define WORN_BYTES ((size_t)WORN_BLOCKS * PEA__GCM_BLOCK_BYTES)
+_Static_assert((PEA__GCM_BLOCKS + PEA__GCM_BLOCKS_QUEUED) / WORN_BLOCKS < UINT32_MAX, "it must be counted");
+
 /* One per connection: kept small, an idle connection holds nothing else of Noise. */
 typedef struct record {
     pea__cipher_state send, receive;
     pea__protocol protocol;
+    uint32_t worn; /* what the sending key has sealed, in WORN_BLOCKS, where it is limited and never changes */
+    bool native : 1, preserving : 1, limited : 1;
+    bool mute : 1, deaf : 1;            /* one-way patterns: it only receives, or only sends */
     bool rekeyed_send, rekeyed_receive; /* for the next record: a read that failed must not change the key twice */
-    bool native, preserving;
-    bool mute, deaf; /* one-way patterns: it only receives, or only sends */
     uint8_t hash_len;
     uint8_t left[]; /* by the handshake: its hash, which is public and the channel's binding, and the exporter secret */
 } record;
@@ -83,6 +88,18 @@ static pea_err record_unseal(void *self, pea_buf *wire, pea_buf *plain, size_t m
 
 /* ---- Plain to wire ---- */
 
+/* Counts what is to be sealed. False: that would be more than the key may do. */
+static bool wear(record *r, size_t total, size_t records)
+{
+    if (!r->limited)
+        return true;
+    uint64_t worn = r->worn + total / WORN_BYTES + records;
+    if (worn > (PEA__GCM_BLOCKS + PEA__GCM_BLOCKS_QUEUED) / WORN_BLOCKS)
+        return false;
+    r->worn = (uint32_t)worn;
+    return true;
+}
+
 /* One record of `len` bytes of plaintext at `out`. */
 static pea_err write_record(record *r, pea__gather *from, size_t len, uint8_t *out)
 {
@@ -111,6 +128,8 @@ static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf 
     if (records == 0)
         return PEA_OK;
     pea_err err = pea_buf_reserve(wire, wire_len, &out);
+    if (err == PEA_OK && !wear(r, total, records))
+        err = PEA_E_KEY_LIMIT;
     pea__gather from = {spans, 0};
     for (size_t left = total; err == PEA_OK && records > 0; records--) {
         size_t len = left < most ? left : most;
@@ -118,9 +137,10 @@ static pea_err record_seal(void *self, const pea_span *spans, size_t n, pea_buf 
         out += len + PEA__RECORD_OVERHEAD;
         left -= len;
     }
-    if (err == PEA_OK)
-        pea_buf_commit(wire, wire_len);
-    return err;
+    if (err != PEA_OK)
+        return err;
+    pea_buf_commit(wire, wire_len);
+    return !r->limited || r->worn < PEA__GCM_BLOCKS / WORN_BLOCKS ? PEA_OK : PEA_EOF;
 }
 
 /* ---- Queries and the end ---- */
@@ -183,6 +203,7 @@ pea_err pea__record_new(pea_transform *transform, const pea__handshake_state *hs
     r->protocol = hs->protocol;
     r->native = opts->native;
     r->preserving = opts->preserving;
+    r->limited = !opts->native && hs->protocol.aead != PEA__CHACHAPOLY;
     r->hash_len = (uint8_t)hash_len;
     memcpy(r->left, hs->ss.h, hash_len);
     bool initiator = hs->side == PEA_INITIATOR, one_way = pea__protocol_one_way(&hs->protocol);
@@ -213,6 +234,12 @@ void pea__record_set_numbers(const pea_transform *transform, uint64_t send, uint
     record *r = transform->self;
     r->send.n = send;
     r->receive.n = receive;
+}
+
+void pea__record_set_blocks(const pea_transform *transform, uint64_t blocks)
+{
+    record *r = transform->self;
+    r->worn = (uint32_t)(blocks / WORN_BLOCKS);
 }
 
 uint64_t pea__record_received(const pea_transform *transform)

@@ -93,7 +93,7 @@ static pea_err seal_record(pea__tls_own *o, uint8_t type, const uint8_t *data, s
     pea_err err = pea__aead_seal(o->secrets.aead, keys->k, NULL, nonce, about, true, data, len, body);
     if (err == PEA_OK) {
         keys->number++;
-        keys->blocks += len / PEA__TLS_BLOCK + 2;
+        keys->blocks += len / PEA__GCM_BLOCK_BYTES + 2;
     }
     return err;
 }
@@ -131,11 +131,17 @@ static pea_err update_send(pea__tls_own *o, pea_buf *wire)
     return err;
 }
 
-/* Changes the key if it is due before so many bytes. */
+static bool limited(const pea__tls_own *o)
+{
+    return o->secrets.aead != PEA__CHACHAPOLY;
+}
+
+/* Changes the key if it is due before so many bytes. TLS 1.2 cannot, and ends when what is queued has been sealed. */
 static pea_err fresh_key(pea__tls_own *o, size_t total, size_t records, pea_buf *wire)
 {
-    bool limited = o->secrets.aead != PEA__CHACHAPOLY;
-    bool due = limited && o->send.blocks + total / PEA__TLS_BLOCK + 2 * records > PEA__TLS_GCM_BLOCKS;
+    uint64_t blocks = o->send.blocks + total / PEA__GCM_BLOCK_BYTES + 2 * records;
+    uint64_t most = PEA__GCM_BLOCKS + (is_13(o) ? 0 : PEA__GCM_BLOCKS_QUEUED);
+    bool due = limited(o) && blocks > most;
     if (!due && !o->update_owed)
         return PEA_OK;
     return is_13(o) ? update_send(o, wire) : PEA_E_KEY_LIMIT;
@@ -164,9 +170,11 @@ static pea_err own_seal(void *self, const pea_span *spans, size_t n, pea_buf *wi
             pea_buf_commit(wire, len + expansion(o));
         left -= len;
     }
-    if (err != PEA_OK)
+    if (err != PEA_OK) {
         wire->len = had;
-    return err;
+        return err;
+    }
+    return is_13(o) || !limited(o) || o->send.blocks < PEA__GCM_BLOCKS ? PEA_OK : PEA_EOF;
 }
 
 /* ---- Wire to plain ---- */

@@ -75,8 +75,8 @@ static pea_err tls_seal(void *self, const pea_span *spans, size_t n, pea_buf *wi
     if (most <= 0 || extra < 0)
         return PEA_E_CRYPTO;
     size_t records = (total + (size_t)most - 1) / (size_t)most;
-    uint64_t blocks = total / PEA__TLS_BLOCK + 2 * records;
-    if (blocks > s->blocks_max - s->blocks)
+    uint64_t blocks = s->secrets.aead == PEA__CHACHAPOLY ? 0 : total / PEA__GCM_BLOCK_BYTES + 2 * records;
+    if (s->blocks + blocks > PEA__GCM_BLOCKS + PEA__GCM_BLOCKS_QUEUED)
         return PEA_E_KEY_LIMIT;
     uint8_t *tail; /* what is not in one place is gathered there, before mbedTLS takes it and puts the record there */
     pea_err err = pea_buf_reserve(wire, total + records * (size_t)extra, &tail);
@@ -90,11 +90,12 @@ static pea_err tls_seal(void *self, const pea_span *spans, size_t n, pea_buf *wi
         left -= len;
     }
     s->out = NULL;
-    if (err != PEA_OK)
+    if (err != PEA_OK) {
         wire->len = had < wire->len ? had : wire->len;
-    else
-        s->blocks += blocks;
-    return err;
+        return err;
+    }
+    s->blocks += blocks;
+    return s->blocks < PEA__GCM_BLOCKS ? PEA_OK : PEA_EOF;
 }
 
 /* ---- The end, and queries ---- */
@@ -189,7 +190,6 @@ void pea__tls_yield(pea__tls_session *session, pea_transform *transform)
     s->name = NULL;
     pea__certificate_names_free(&s->peer.names); /* whoever had to know them was told */
     s->peer.vouched = false;
-    s->blocks_max = s->secrets.aead == PEA__CHACHAPOLY ? UINT64_MAX : PEA__TLS_GCM_BLOCKS;
     /* mbedTLS gives no number only where it was broken. */
     pea__tls_fill_writes(transform, most > 0 ? (size_t)most : 1, extra > 0 ? (size_t)extra : 0, PEA_WRITE_MAX);
 }

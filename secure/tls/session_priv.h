@@ -105,10 +105,6 @@ void pea__tls_verify_text(char *text, size_t size, const pea__tls_session *sessi
 
 #define PEA__TLS_HASH_MAX 48u /* SHA-384 */
 #define PEA__TLS_MASTER_BYTES 48u
-#define PEA__TLS_BLOCK 16u /* bytes: what the limits on a key of AES-GCM count */
-
-/* RFC 8446, section 5.5 allows a key of AES-GCM 2^24.5 records of 2^14 bytes: what is left of that is a margin. */
-#define PEA__TLS_GCM_BLOCKS ((uint64_t)1 << 34)
 
 typedef struct pea__tls_secrets {
     pea_tls_version version;
@@ -172,7 +168,7 @@ struct pea__tls_session {
     bool encrypted_extensions, over, yielded, said_end, heard_end;
     const char *name; /* that was dialled; during the handshake */
     pea__tls_verdict peer;
-    uint64_t blocks, blocks_max; /* of PEA__TLS_BLOCK bytes that the sending key has sealed and may seal */
+    uint64_t blocks; /* of AES-GCM that the sending key has sealed; ChaChaPoly has none */
     pea__tls_secrets secrets;
     pea__tls_own *own; /* when the handshake is over, with own records; NULL: mbedTLS's */
     char sentence[PEA_TEXT_MAX + 1];

@@ -174,10 +174,10 @@ static void on_mail(struct ev_loop *loop, ev_async *mail, int events)
 
 /* How often each is done where all are done. */
 static const unsigned usual[ACTIONS] = {
-    [SPAWN] = 30,     [FREE] = 2,       [SHUT_DOWN] = 2,  [LISTEN] = 40,   [UNLISTEN] = 8, [CONNECT] = 400,
-    [BROADCAST] = 50, [SEND_PEER] = 90, [CLOSE_PEER] = 2, [EACH] = 1,      [BAN] = 2,      [PAUSE] = 10,
-    [MEASURE] = 2,    [OFFER] = 4,      [SEND] = 600,     [CLOSE] = 10,    [REVOKE] = 4,   [FORGIVE] = 20,
-    [RELOAD] = 4,     [TAKE] = 4,       [RESOLVE] = 200,  [VANDALISE] = 90};
+    [SPAWN] = 30,     [FREE] = 2,       [SHUT_DOWN] = 2,  [LISTEN] = 40,    [UNLISTEN] = 8, [CONNECT] = 400,
+    [BROADCAST] = 50, [SEND_PEER] = 90, [CLOSE_PEER] = 2, [EACH] = 1,       [BAN] = 2,      [PAUSE] = 10,
+    [MEASURE] = 2,    [OFFER] = 4,      [SEND] = 600,     [CLOSE] = 10,     [REVOKE] = 4,   [FORGIVE] = 20,
+    [RELOAD] = 4,     [TAKE] = 4,       [RESOLVE] = 200,  [VANDALISE] = 90, [EXCHANGE] = 10};
 
 /* About half of the actions, some of them more often than usual; there is always somebody to meet. */
 static void on_epoch(struct ev_loop *loop, ev_timer *timer, int events)

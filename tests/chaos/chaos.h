@@ -50,7 +50,8 @@ typedef enum action {
     PAUSE,
     MEASURE,
     OFFER,
-    LAST_ON_LOOP = OFFER,
+    EXCHANGE,
+    LAST_ON_LOOP = EXCHANGE,
     /* On any: */
     SEND,
     CLOSE,

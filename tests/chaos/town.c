@@ -23,9 +23,9 @@ enum { PLACES = 32, PEOPLE = 12, LISTENERS = 3, IDS = 512, TICKETS = 64, MESSAGE
 enum { PLAIN, NOISE, TLS, KINDS };
 
 const char *const action_names[ACTIONS] = {
-    "spawn",        "free",    "shut down", "listen", "unlisten", "connect",  "broadcast", "send to a peer",
-    "close a peer", "each",    "ban",       "pause",  "measure",  "offer",    "send",      "close",
-    "revoke",       "forgive", "reload",    "take",   "resolve",  "vandalise"};
+    "spawn",        "free",   "shut down", "listen", "unlisten", "connect", "broadcast", "send to a peer",
+    "close a peer", "each",   "ban",       "pause",  "measure",  "offer",   "exchange",  "send",
+    "close",        "revoke", "forgive",   "reload", "take",     "resolve", "vandalise"};
 
 /* Somebody who may run a node: several may be the same person. */
 typedef struct person {
@@ -564,14 +564,25 @@ static void dial(place *p)
     pea_addr_format(&addr, text);
     if (chance(4) == 0)
         (void)snprintf(text, sizeof text, "place-%u.example:%u", (unsigned)chance(PLACES), 1 + (unsigned)chance(9));
+    const pea_peer *expect = chance(10) == 0 ? &town.people[chance(PEOPLE)].peer : NULL;
     pea_err err = pea_node_connect(
         p->node, text,
-        PEA_DIAL(.expect = chance(10) == 0 ? &town.people[chance(PEOPLE)].peer : NULL, .again = chance(2) == 0), &id,
-        NULL);
+        PEA_DIAL(.expect = expect, .expect_next = expect != NULL && chance(2) == 0 ? &town.people[0].peer : NULL,
+                 .again = chance(2) == 0, .replaces = chance(4) == 0 ? atomic_load(&town.ids[chance(IDS)]) : 0),
+        &id, NULL);
     if (ALLOWED(err, PEA_E_INVALID, PEA_E_EXISTS, PEA_E_LIMIT, PEA_E_STATE, PEA_E_SYS)) {
         atomic_fetch_add(&books.dials, 1);
         atomic_store(&town.ids[id % IDS], id);
     }
+}
+
+/* Somebody else of the same kind runs the node from here on. */
+static void exchange(place *p)
+{
+    unsigned next = (unsigned)chance(PEOPLE);
+    if (town.people[next].kind == town.people[p->person].kind &&
+        ALLOWED(pea_node_set_chain(p->node, town.people[next].chain, NULL), PEA_E_STATE, PEA_E_INVALID))
+        p->person = next;
 }
 
 static void send_peer(place *p)
@@ -701,6 +712,9 @@ static void act_on(place *p, action what)
         break;
     case OFFER:
         offer(p);
+        break;
+    case EXCHANGE:
+        exchange(p);
         break;
     case EACH:
         pea_node_each(p->node, nudge, NULL);

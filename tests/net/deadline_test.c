@@ -312,6 +312,52 @@ static void a_pause_is_not_the_peers_fault(void **state)
 }
 
 /* PEA_NEVER means it, and a node that was told so arms nothing. */
+/* A session that is too old ends in two steps: we say no more, the peer says what it has, and nothing is lost. */
+static void too_old(net *n, net_side *old, net_side *other, uint32_t linger_ms, bool half_close)
+{
+    unsigned sent[2] = {0, 0};
+    net_node(old, PEA_NODE(.max_session_ms = 100, .linger_ms = linger_ms));
+    net_node(other, PEA_NODE(.half_close = half_close));
+    net_listen(&n->b);
+    begin(n);
+    net_meet(n);
+    net_clock_start(n);
+    while (n->a.disconnects == 0 || n->b.disconnects == 0) {
+        assert_false(n->late);
+        if (n->a.conn != NULL && pea_conn_send(n->a.conn, "a", 1) == PEA_OK)
+            sent[0]++;
+        if (!half_close && n->b.conn != NULL && pea_conn_send(n->b.conn, "b", 1) == PEA_OK)
+            sent[1]++;
+        net_poll(n);
+    }
+    net_clock_stop(n);
+    check_not_early(n, 0.1);
+    assert_int_equal(n->b.messages, sent[0]);
+    assert_int_equal(n->a.messages, sent[1]);
+    assert_true(n->a.reason.err >= 0 && n->b.reason.err >= 0); /* in a stream nothing authenticates the end */
+    assert_int_equal(n->a.reason.code | n->b.reason.code, PEA_CODE_NORMAL);
+}
+
+static void who_accepted_ends_what_is_too_old(void **state)
+{
+    net *n = *state;
+    too_old(n, &n->b, &n->a, 0, false);
+}
+
+static void who_dialled_ends_what_is_too_old(void **state)
+{
+    net *n = *state;
+    too_old(n, &n->a, &n->b, 0, false);
+}
+
+/* The peer heard our END, and may say more, but is silent: linger_ms later that is the end. */
+static void a_peer_that_leaves_it_open(void **state)
+{
+    net *n = *state;
+    too_old(n, &n->a, &n->b, 100, true);
+    assert_int_equal(n->b.ends, 1);
+}
+
 static void never(void **state)
 {
     net *n = *state;
@@ -343,6 +389,10 @@ int main(void)
         stream(partial_in_time),
         entry(idle_timeout),
         entry(idle_is_put_off_by_traffic),
+        entry(who_accepted_ends_what_is_too_old),
+        entry(who_dialled_ends_what_is_too_old),
+        stream(who_accepted_ends_what_is_too_old),
+        entry(a_peer_that_leaves_it_open),
         stream(a_pause_is_not_the_peers_fault),
         stream(never),
     };

@@ -32,6 +32,7 @@ typedef struct city {
     bool echo;
     bool one_per_peer; /* for both nodes; set before city_open() */
     pea_msg *relayed;  /* what a callback broadcasts on */
+    bool exchanges;    /* a callback tries to exchange b's chain */
 } city;
 
 /* What a connection's user pointer leads to: the thread on which it was met. */
@@ -70,6 +71,8 @@ static void on_message(pea_conn *conn, const uint8_t *data, size_t len, void *us
     check_thread(c, conn);
     atomic_fetch_add(&c->messages, 1);
     if (c->echo && pea_conn_side(conn) == PEA_RESPONDER && pea_conn_send(conn, data, len) != PEA_OK)
+        abort();
+    if (c->exchanges && pea_node_set_chain(pea_conn_node(conn), c->chain[0], NULL) != PEA_E_STATE)
         abort();
     if (c->relayed != NULL && len == 1 && pea_node_broadcast(c->b, c->relayed, NULL, NULL, NULL) != PEA_OK)
         abort();
@@ -475,6 +478,71 @@ static void one_per_peer_across_threads(void **state)
     }
 }
 
+/* ---- Other chains, other connections ---- */
+
+/* They are exchanged while workers shake hands with them. */
+static void chains_are_exchanged(void **state)
+{
+    enum { DIALS = 60 };
+    static city c;
+    pea_chain *other[2];
+    (void)state;
+    city_open(&c, true, 0);
+    c.exchanges = true;
+    for (int i = 0; i < 2; i++) {
+        pea_identity *identity;
+        check_ok(pea_identity_generate(&identity, NULL));
+        check_ok(pea_chain_new(&other[i], NULL, NULL));
+        check_ok(pea_chain_noise(other[i], PEA_NOISE(.identity = identity), NULL));
+        pea_identity_unref(identity);
+    }
+    for (int i = 0; i < DIALS; i++) {
+        check_ok(pea_node_set_chain(c.a, i % 2 == 0 ? other[0] : c.chain[0], NULL));
+        check_ok(pea_node_set_chain(c.b, i % 3 == 0 ? other[1] : c.chain[1], NULL));
+        (void)dial(&c);
+        ev_run(c.loop, EVRUN_NOWAIT);
+    }
+    for (int i = 0; i < 2; i++)
+        pea_chain_unref(other[i]);
+    until(&c, c.connects == 2 * DIALS);
+    assert_int_equal(c.failures, 0);
+    pea_msg *msg = message(1);
+    check_ok(pea_node_broadcast(c.a, msg, NULL, NULL, NULL)); /* whose callbacks try it on their own threads */
+    pea_msg_unref(msg);
+    until(&c, c.messages == DIALS);
+    city_close(&c);
+}
+
+/* Of two on different threads one takes the other's place, again and again: nothing that was sent is lost. */
+static void connections_are_replaced(void **state)
+{
+    enum { ROUNDS = 30, MESSAGES = 20 };
+    static city c;
+    (void)state;
+    for (int one = 0; one < 2; one++) {
+        receipts got = {.sent = 0};
+        unsigned posted = 0;
+        c.one_per_peer = one != 0;
+        city_open(&c, true, 0);
+        uint64_t id = dial(&c);
+        until(&c, c.connects == 2);
+        pea_msg *msg = message(100);
+        for (unsigned round = 1; round <= ROUNDS; round++) {
+            check_ok(pea_node_connect(c.a, c.addr, PEA_DIAL(.replaces = id), &id, NULL));
+            for (int i = 0; i < MESSAGES; i++, posted++) {
+                check_ok(pea_node_send_peer(c.a, &c.self[1], msg, on_sent, &got));
+                ev_run(c.loop, EVRUN_NOWAIT);
+            }
+            until(&c, c.connects == 2 * (round + 1) && c.disconnects == 2 * round);
+        }
+        until(&c, got.sent + got.lost == posted && c.messages == got.sent);
+        assert_int_equal(c.failures, 0);
+        assert_true(got.sent > posted / 2); /* who had said its last word refused, and told */
+        pea_msg_unref(msg);
+        city_close(&c);
+    }
+}
+
 static void bad_numbers(void **state)
 {
     pea_runtime *runtime;
@@ -500,6 +568,8 @@ int main(void)
         cmocka_unit_test(broadcasts_while_nodes_are_freed),
         cmocka_unit_test(a_survey_sees_all_threads),
         cmocka_unit_test(one_per_peer_across_threads),
+        cmocka_unit_test(chains_are_exchanged),
+        cmocka_unit_test(connections_are_replaced),
         cmocka_unit_test(bad_numbers),
     };
     return cmocka_run_group_tests_name("workers", tests, NULL, NULL);

@@ -228,8 +228,8 @@ void __wrap_pea__mix_key_and_hash(pea__symmetric_state *ss, const uint8_t *input
 }
 
 /* In PEM all letters between the lines but the first 21, which are the same in every key of a kind, and of a network's
- * key all of them; in DER all behind the version, and what shows that it is one; else a whole line but for its padding. What is encrypted, or a
- * certificate, is public. */
+ * key all of them; in DER all behind the version, and what shows that it is one; else a whole line but for its padding.
+ * What is encrypted, or a certificate, is public. */
 static void hide_key(char *text, size_t len)
 {
     static const char label[] = "PRIVATE KEY-----\n", network[] = "NETWORK KEY-----\n";

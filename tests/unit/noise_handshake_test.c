@@ -610,13 +610,13 @@ int main(void)
     if (pea__secure_init(NULL) != PEA_OK)
         return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_missing_parts),
-        cmocka_unit_test(test_turns),       cmocka_unit_test(test_payload_sizes),
-        cmocka_unit_test(test_too_long),    cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_mismatches),  cmocka_unit_test(test_damaged_first_message),
-        cmocka_unit_test(test_bad_kem_keys),  cmocka_unit_test(test_kem_keys_are_gone),
-        cmocka_unit_test(test_bad_static),  cmocka_unit_test(test_low_order_ephemeral),
-        cmocka_unit_test(test_nonce_limit), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_missing_parts),
+        cmocka_unit_test(test_turns),        cmocka_unit_test(test_payload_sizes),
+        cmocka_unit_test(test_too_long),     cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_mismatches),   cmocka_unit_test(test_damaged_first_message),
+        cmocka_unit_test(test_bad_kem_keys), cmocka_unit_test(test_kem_keys_are_gone),
+        cmocka_unit_test(test_bad_static),   cmocka_unit_test(test_low_order_ephemeral),
+        cmocka_unit_test(test_nonce_limit),  cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("noise handshake", tests, NULL, NULL);
 }

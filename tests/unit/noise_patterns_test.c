@@ -48,7 +48,8 @@ static bool pair_open(pair *p, const struct pattern *pattern, unsigned places, c
         if ((places & 1u << i) != 0)
             (void)snprintf(modifiers + strlen(modifiers), sizeof modifiers - strlen(modifiers), "%spsk%u",
                            modifiers[0] != '\0' ? "+" : "", i);
-    (void)snprintf(name, sizeof name, "Noise_%s%s_25519%s_%s", pattern->name, modifiers, hybrid ? "+MLKEM768" : "", suite);
+    (void)snprintf(name, sizeof name, "Noise_%s%s_25519%s_%s", pattern->name, modifiers, hybrid ? "+MLKEM768" : "",
+                   suite);
     *p = (pair){.messages = pattern->messages, .one_way = pattern->messages == 1};
     for (int i = 0; i < 2; i++) {
         pea_error why;
@@ -351,8 +352,8 @@ static int make_plain(void **state)
     return 0;
 }
 
-#define HYBRID(test)                                        \
-    {                                                       \
+#define HYBRID(test)                                          \
+    {                                                         \
 #test ", hybrid", test, make_hybrid, make_plain, NULL \
     }
 #endif
@@ -360,11 +361,15 @@ static int make_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_payload_arrives),    cmocka_unit_test(a_changed_bit_is_found),
-        cmocka_unit_test(one_way_goes_one_way),   cmocka_unit_test(keys_beforehand),
-        cmocka_unit_test(several_psks_are_tried), cmocka_unit_test(several_psks_want_psk0),
+        cmocka_unit_test(any_payload_arrives),
+        cmocka_unit_test(a_changed_bit_is_found),
+        cmocka_unit_test(one_way_goes_one_way),
+        cmocka_unit_test(keys_beforehand),
+        cmocka_unit_test(several_psks_are_tried),
+        cmocka_unit_test(several_psks_want_psk0),
 #ifdef PEAPOD_MLKEM
-        HYBRID(any_payload_arrives),              HYBRID(a_changed_bit_is_found),
+        HYBRID(any_payload_arrives),
+        HYBRID(a_changed_bit_is_found),
 #endif
     };
     if (pea__secure_init(NULL) != PEA_OK)

@@ -397,8 +397,11 @@ static void a_key_wears_out(void **state)
         return;
     }
     const pea_transform *i = &e.t[0];
-    e.s[0]->blocks = e.s[0]->blocks_max - 2;
-    check_ok(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"last", 4}, 1, &e.wire[0]));
+    e.s[0]->blocks = PEA__GCM_BLOCKS - 3;
+    check_ok(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"near", 4}, 1, &e.wire[0]));
+    check_err(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"over", 4}, 1, &e.wire[0]), PEA_EOF);
+    e.s[0]->blocks = PEA__GCM_BLOCKS + PEA__GCM_BLOCKS_QUEUED - 2;
+    check_err(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"last", 4}, 1, &e.wire[0]), PEA_EOF);
     size_t before = e.wire[0].len;
     check_err(i->ops->seal(i->self, &(pea_span){(const uint8_t *)"more", 4}, 1, &e.wire[0]), PEA_E_KEY_LIMIT);
     assert_int_equal(e.wire[0].len, before);

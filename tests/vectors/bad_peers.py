@@ -41,7 +41,7 @@ def bad_hellos():
     hello = hello_of_initiator
     good = hello()
     yield "only what is mandatory", good, None
-    yield "an unknown TLV", hello(t7=b"?"), None
+    yield "an unknown TLV", hello(t8=b"?"), None
     yield "an unknown TLV that must be understood", hello(t8007=b""), wire.BAD_VERSION
     yield "wire version 2", hello(t1=b"\x02"), wire.BAD_VERSION
     yield "wire version 2, whose network id has 40 bytes", hello(t1=b"\x02", t2=bytes(40)), wire.BAD_VERSION
@@ -62,6 +62,8 @@ def bad_hellos():
     yield "versions that are too old", hello(t5=bytes([0, 0, 0, 0, 0, 0, 0, 1])), wire.BAD_VERSION
     yield "versions upside down", hello(t5=bytes([0, 0, 0, 5, 0, 0, 0, 2])), wire.PROTO
     yield "capabilities of 4 bytes", hello(t6=bytes(4)), wire.PROTO
+    yield "it replaces another connection", hello(t7=b""), None
+    yield "it replaces, with a byte too many", hello(t7=b"x"), wire.PROTO
     yield "TLVs out of order", wire.tlv(2, NETWORK) + wire.tlv(1, b"\x01") + good[5 + 36 :], wire.PROTO
     yield "a TLV of type 0", hello(t0=b""), wire.PROTO
     yield "a TLV twice", wire.tlv(1, b"\x01") + good, wire.PROTO

@@ -111,6 +111,8 @@ def check_hello(payload, own):
         raise Fault(PROTO, "HELLO: the version range is misshapen")
     if 6 in got and len(got[6]) != 8:
         raise Fault(PROTO, "HELLO: the capabilities are misshapen")
+    if got.get(7):
+        raise Fault(PROTO, "HELLO: replaces is misshapen")
     if got[2] != own[2]:
         raise Fault(BAD_NETWORK, "HELLO: another network")
     if got[3] != own[3]:

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/* A connection takes the place of an older one (PEA_DIAL(.replaces)): whoever dials, with one_per_peer and without, in
+ * native mode and in others. Both sides send all the time, nobody is ever without a connection, and nothing is lost. */
+#include "support/faults.h"
+#include "support/net.h"
+
+#include "peapod/chain.h"
+#include "peapod/identity.h"
+#include "peapod/trust.h"
+#include "runtime_priv.h"
+
+typedef struct scene {
+    net n;
+    pea_identity *identity[2]; /* a's is the larger id: of one_per_peer it decides */
+    pea_peer peer[2];
+    bool mixed; /* one side alone has one_per_peer */
+} scene;
+
+static void order_identities(scene *s)
+{
+    for (int i = 0; i < 2; i++) {
+        check_ok(pea_identity_generate(&s->identity[i], NULL));
+        pea_identity_peer(s->identity[i], &s->peer[i]);
+    }
+    if (memcmp(s->peer[0].id, s->peer[1].id, PEA_ID_BYTES) > 0)
+        return;
+    pea_identity *identity = s->identity[0];
+    s->identity[0] = s->identity[1];
+    s->identity[1] = identity;
+    pea_peer peer = s->peer[0];
+    s->peer[0] = s->peer[1];
+    s->peer[1] = peer;
+}
+
+static scene *begin(void **state, pea_mode mode, bool one_per_peer, uint32_t linger_ms)
+{
+    static scene s;
+    pea_trust *trust;
+    memset(&s, 0, sizeof s);
+    net_setup(&s.n, mode);
+    pea_chain_unref(s.n.chain);
+    order_identities(&s);
+    for (int b = 0; b < 2; b++) {
+        pea_chain **chain = b ? &s.n.chain_b : &s.n.chain;
+        check_ok(pea_chain_new(chain, PEA_CHAIN(.mode = mode), NULL));
+        if (mode == PEA_NATIVE)
+            check_ok(pea_chain_noise(*chain, PEA_NOISE(.identity = s.identity[b]), NULL));
+        else
+            check_ok(pea_chain_plain(*chain));
+    }
+    check_ok(pea_trust_new(&trust));
+    pea_trust_any(trust);
+    s.n.policy = pea_policy_ref(pea_trust_policy(trust));
+    pea_trust_unref(trust);
+    net_side *sides[] = {&s.n.a, &s.n.b};
+    for (int b = 0; b < 2; b++) {
+        net_node(sides[b], PEA_NODE(.one_per_peer = one_per_peer, .linger_ms = linger_ms));
+        net_listen(sides[b]);
+    }
+    *state = &s;
+    return &s;
+}
+
+static int set_up_one(void **state)
+{
+    (void)begin(state, PEA_NATIVE, true, 0);
+    return 0;
+}
+
+static int set_up_impatient(void **state)
+{
+    (void)begin(state, PEA_NATIVE, true, 50);
+    return 0;
+}
+
+static int set_up_many(void **state)
+{
+    (void)begin(state, PEA_NATIVE, false, 0);
+    return 0;
+}
+
+static int set_up_foreign(void **state)
+{
+    (void)begin(state, PEA_STREAM, false, 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    scene *s = *state;
+    net_teardown(&s->n);
+    pea_identity_unref(s->identity[0]);
+    pea_identity_unref(s->identity[1]);
+    assert_int_equal(faults_blocks(), 0);
+    return 0;
+}
+
+static unsigned live(const net_side *side)
+{
+    return side->connects - side->disconnects;
+}
+
+static uint64_t dial_in_place(net_side *from, const net_side *to, uint64_t older)
+{
+    uint64_t id = 0;
+    check_ok(pea_node_connect(from->node, to->addr, PEA_DIAL(.replaces = older), &id, NULL));
+    return id;
+}
+
+static void meet(net *n, net_side *from, net_side *to)
+{
+    net_dial(from, to);
+    net_wait(n, live(&n->a) == 1 && live(&n->b) == 1);
+}
+
+/* ---- Both send all the time ---- */
+
+static unsigned sent[2]; /* by side: taken for sending, in on_connect and in each turn */
+
+static void say(net_side *side)
+{
+    if (side->conn != NULL && pea_conn_send(side->conn, "now", 3) == PEA_OK)
+        sent[side == &side->net->b]++;
+}
+
+/* The older connection gets a last word while the newer one is there already. */
+static void on_newer(net_side *side, pea_conn *conn)
+{
+    pea_conn *older = side->arg;
+    for (int i = 0; i < 100 && older != NULL && older != conn; i++)
+        if (pea_conn_send(older, "last words", 10) == PEA_OK)
+            sent[side == &side->net->b]++;
+    side->arg = conn;
+}
+
+static void on_gone(net_side *side, pea_conn *conn)
+{
+    if (side->arg == conn)
+        side->arg = NULL;
+}
+
+static void replace(net *n, net_side *from, net_side *to)
+{
+    net_side *sides[] = {&n->a, &n->b};
+    sent[0] = sent[1] = 0;
+    for (int i = 0; i < 2; i++) {
+        sides[i]->on_connect = on_newer;
+        sides[i]->on_disconnect = on_gone;
+    }
+    meet(n, from, to);
+    for (unsigned round = 1; round <= 3; round++) {
+        dial_in_place(from, to, pea_conn_id(from->conn));
+        net_clock_start(n);
+        while (n->a.disconnects != round || n->b.disconnects != round) {
+            if (n->late)
+                fail_msg("round %u: the older one did not end", round);
+            assert_true(live(&n->a) >= 1 && live(&n->b) >= 1); /* at any time */
+            say(&n->a);
+            say(&n->b);
+            net_poll(n);
+        }
+        net_clock_stop(n);
+        assert_int_equal(n->a.connects, round + 1);
+        assert_int_equal(n->b.connects, round + 1);
+        assert_true(n->a.reason.err >= 0 && n->b.reason.err >= 0);
+        assert_int_equal(n->a.reason.code | n->b.reason.code, PEA_CODE_NORMAL);
+    }
+    net_wait(n, n->a.messages == sent[1] && n->b.messages == sent[0]);
+    assert_true(sent[0] > 300 && sent[1] > 300);
+    for (int i = 0; i < 100; i++) /* and it stays so */
+        net_poll(n);
+    assert_int_equal(live(&n->a), 1);
+    assert_int_equal(live(&n->b), 1);
+    assert_int_equal(n->a.failures + n->b.failures, 0);
+    assert_int_equal(n->a.messages, sent[1]);
+    assert_int_equal(n->b.messages, sent[0]);
+}
+
+static void by_the_larger(void **state)
+{
+    scene *s = *state;
+    replace(&s->n, &s->n.a, &s->n.b);
+}
+
+static void by_the_smaller(void **state)
+{
+    scene *s = *state;
+    replace(&s->n, &s->n.b, &s->n.a);
+}
+
+/* ---- What is meant for the peer goes by one of them ---- */
+
+static unsigned told;
+
+static void note_result(void *arg, const pea_broadcast_result *result)
+{
+    (void)arg;
+    assert_int_equal(result->refused, 0);
+    told += result->taken;
+}
+
+static void each_broadcast_reaches_it_once(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    unsigned broadcasts = 0;
+    pea_msg *msg;
+    told = 0;
+    check_ok(pea_msg_new(&msg, "news", 4));
+    meet(n, &n->a, &n->b);
+    dial_in_place(&n->a, &n->b, pea_conn_id(n->a.conn));
+    net_clock_start(n);
+    while (n->a.disconnects != 1 || n->b.disconnects != 1) {
+        assert_false(n->late);
+        check_ok(pea_node_broadcast(n->a.node, msg, NULL, note_result, NULL));
+        check_ok(pea_node_broadcast(n->b.node, msg, NULL, note_result, NULL));
+        check_ok(pea_node_send_peer(n->a.node, &s->peer[1], msg, NULL, NULL));
+        check_ok(pea_node_send_peer(n->b.node, &s->peer[0], msg, NULL, NULL));
+        broadcasts++;
+        net_poll(n);
+    }
+    net_clock_stop(n);
+    net_wait(n, n->a.messages >= 2 * broadcasts && n->b.messages >= 2 * broadcasts);
+    net_wait(n, told == 2 * broadcasts);
+    assert_int_equal(n->a.messages, 2 * broadcasts);
+    assert_int_equal(n->b.messages, 2 * broadcasts);
+    pea_msg_unref(msg);
+}
+
+/* ---- What may go wrong ---- */
+
+/* The newcomer comes to nothing: the older one has its place again, and the next replacement works. */
+static void refuse_newer(net_side *side, pea_conn *conn)
+{
+    (void)side;
+    pea_conn_abort(conn);
+}
+
+static void failed_replacement(net *n, net_side *from, net_side *to)
+{
+    meet(n, from, to);
+    uint64_t older = pea_conn_id(from->conn), other = pea_conn_id(to->conn);
+    to->on_connect = refuse_newer;
+    dial_in_place(from, to, older);
+    net_wait(n, to->disconnects == 1 && from->failures + from->disconnects == 1);
+    if (from->disconnects == 1)
+        return; /* it had been accepted in that moment, and was in place */
+    to->on_connect = NULL;
+    const pea_conn *kept = pea_node_find(to->node, other);
+    assert_non_null(kept);
+    net_wait(n, !kept->retiring);
+    from->conn = pea_node_find(from->node, older);
+    to->conn = pea_node_find(to->node, other);
+    assert_non_null(from->conn);
+    assert_int_equal(live(&n->a) + live(&n->b), 2);
+    dial_in_place(from, to, older);
+    net_wait(n, n->a.connects >= 2 && n->b.connects >= 2 && live(&n->a) == 1 && live(&n->b) == 1);
+    check_ok(pea_conn_send(from->conn, "?", 1));
+    net_wait(n, to->messages == 1);
+}
+
+static void the_older_keeps_its_place_with_the_larger(void **state)
+{
+    scene *s = *state;
+    failed_replacement(&s->n, &s->n.b, &s->n.a);
+}
+
+static void the_older_keeps_its_place_with_the_smaller(void **state)
+{
+    scene *s = *state;
+    failed_replacement(&s->n, &s->n.a, &s->n.b);
+}
+
+/* Whoever dialled names another one, and never ends the older: each side does so by itself. */
+static void one_is_left_all_the_same(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    for (unsigned i = 0; i < 2; i++) {
+        meet(n, &n->a, &n->b);
+        unsigned disconnects = n->a.disconnects;
+        dial_in_place(i == 0 ? &n->a : &n->b, i == 0 ? &n->b : &n->a, UINT64_MAX);
+        net_wait(n, n->a.disconnects == disconnects + 1 && n->b.disconnects == disconnects + 1);
+        assert_int_equal(live(&n->a), 1);
+        assert_int_equal(live(&n->b), 1);
+        assert_int_equal(n->a.reason.code | n->b.reason.code, PEA_CODE_NORMAL);
+        pea_conn_abort(n->a.conn);
+        net_wait(n, live(&n->a) == 0 && live(&n->b) == 0);
+    }
+}
+
+/* One after another without a pause: three live at most, one is left, and whoever is told of an end is told once. */
+static void many_at_once(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    meet(n, &n->b, &n->a);
+    for (int i = 0; i < 20; i++) {
+        dial_in_place(&n->b, &n->a, pea_conn_id(n->b.conn));
+        for (int turn = 0; turn < i % 5; turn++)
+            net_poll(n);
+        assert_true(live(&n->a) <= 3);
+    }
+    net_wait(n, live(&n->a) == 1 && live(&n->b) == 1 && n->b.connects + n->b.failures == 21);
+    pea_counts counts;
+    do {
+        net_poll(n);
+        pea_node_counts(n->a.node, &counts);
+    } while (counts.connections != 1);
+    check_ok(pea_conn_send(n->b.conn, "?", 1));
+    net_wait(n, n->a.messages == 1);
+}
+
+/* What is dialled without a word of it is a duplicate, as ever. */
+static void without_a_word_it_is_a_duplicate(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    meet(n, &n->b, &n->a);
+    net_dial(&n->b, &n->a);
+    net_wait(n, n->a.failures == 1 && n->b.failures == 1);
+    assert_int_equal(n->b.reason.code, PEA_CODE_DUPLICATE);
+    assert_int_equal(live(&n->a), 1);
+}
+
+/* The user ends the newer one in on_connect: the older one is left alone. */
+static void whoever_is_closed_at_once_replaces_nobody(void **state)
+{
+    scene *s = *state;
+    net *n = &s->n;
+    meet(n, &n->a, &n->b);
+    uint64_t older = pea_conn_id(n->a.conn);
+    n->a.on_connect = refuse_newer;
+    dial_in_place(&n->a, &n->b, older);
+    net_wait(n, n->a.disconnects == 1 && n->b.disconnects + n->b.failures == 1);
+    for (int i = 0; i < 50; i++)
+        net_poll(n);
+    assert_non_null(pea_node_find(n->a.node, older));
+    assert_int_equal(live(&n->a), 1);
+}
+
+#define one(test) cmocka_unit_test_setup_teardown(test, set_up_one, teardown)
+
+int main(void)
+{
+    faults_install();
+    const struct CMUnitTest tests[] = {
+        one(by_the_larger),
+        one(by_the_smaller),
+        {"by_the_larger, one of many", by_the_larger, set_up_many, teardown, NULL},
+        {"by_the_smaller, one of many", by_the_smaller, set_up_many, teardown, NULL},
+        {"in a foreign mode", by_the_larger, set_up_foreign, teardown, NULL},
+        one(each_broadcast_reaches_it_once),
+        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_larger, set_up_impatient, teardown),
+        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_smaller, set_up_impatient, teardown),
+        cmocka_unit_test_setup_teardown(one_is_left_all_the_same, set_up_impatient, teardown),
+        one(many_at_once),
+        one(without_a_word_it_is_a_duplicate),
+        one(whoever_is_closed_at_once_replaces_nobody),
+    };
+    return cmocka_run_group_tests_name("replace", tests, NULL, NULL);
+}

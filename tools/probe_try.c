@@ -16,7 +16,8 @@ typedef struct trial {
     probe_result *result;
     int64_t last_us; /* the end of the last flight */
     bool recording;
-    bool shut; /* we ended our side */
+    bool shut;           /* we ended our side */
+    uint8_t data[16384]; /* what was read last: it is lent to the pipe */
 } trial;
 
 /* `now`: of ours before they were written, since the peer may have answered when that call returns. */
@@ -61,20 +62,19 @@ static const pea_policy_ops judge_ops = {.version = PEA_POLICY_VERSION, .name = 
 
 static void read_some(trial *t, size_t room)
 {
-    uint8_t data[16384];
     size_t taken;
-    ssize_t n = recv(t->fd, data, room < sizeof data ? room : sizeof data, 0);
+    ssize_t n = recv(t->fd, t->data, room < sizeof t->data ? room : sizeof t->data, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)
-        note(t, false, probe_now(), data, (size_t)n);
+        note(t, false, probe_now(), t->data, (size_t)n);
     else
         t->result->fin = true;
     if (n < 0)
         t->result->sys = errno;
     if (t->pipe == NULL)
         return;
-    if (n > 0 && pea_pipe_feed(t->pipe, data, (size_t)n, &taken) == PEA_OK)
+    if (n > 0 && pea_pipe_feed(t->pipe, t->data, (size_t)n, &taken) == PEA_OK)
         return; /* no more was read than there is room for; what failed says so as an event */
     if (n == 0)
         pea_pipe_feed_end(t->pipe);

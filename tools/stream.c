@@ -193,7 +193,7 @@ static bool read_block(tool_stream *s)
     if (n == 0) {
         s->read_all = true;
         stop_reading(s);
-        s->follows = false; /* ^D is a word of its own */
+        s->follows = s->foreign && s->sent == 0; /* ^D is a word of its own; but see --foreign in the manual */
         settle(s);
         return false;
     }

@@ -7,7 +7,9 @@
 import hashlib
 import os
 import pty
+import shutil
 import subprocess
+import unittest
 
 import tool
 
@@ -172,6 +174,15 @@ class Tls(StreamTest):
             self.succeeds(self.connects(address, *more, stdin=self.opened("in", "rb")))
             self.succeeds(listener)
             self.same("in", "out")
+
+    @unittest.skipUnless(shutil.which("openssl"), "there is no openssl command")
+    def test_a_peer_that_others_wrote(self):
+        listener, address = self.listens("--foreign", stdout=self.opened("out", "wb"))
+        said = subprocess.run(["openssl", "s_client", "-connect", address, "-cert", self.path("alice.crt"), "-key", self.path("alice")],
+                              input=b"hello from openssl\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        listener.says("connected to")
+        self.assertEqual(listener.ends()[0], 0, said.stdout.decode())
+        self.assertEqual(self.read("out"), b"hello from openssl\n")
 
     def test_a_foreign_peer_that_is_killed_is_no_end(self):
         listener, address = self.listens("--foreign", stdout=self.opened("out", "wb"))

@@ -253,6 +253,17 @@ pea__claim_left pea__claim_leaves(const pea_conn *c)
     return left;
 }
 
+void pea__claim_ends(pea_conn *c)
+{
+    pea__peer_entry *e = c->named;
+    if (e == NULL)
+        return;
+    pea__registry_lock(c->node);
+    if (leaving_of(e) == c->id)
+        e->other = 0;
+    pea__registry_unlock(c->node);
+}
+
 uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id, pea__post **letter)
 {
     *letter = NULL;

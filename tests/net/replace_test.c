@@ -137,6 +137,7 @@ static void on_gone(net_side *side, pea_conn *conn)
 {
     if (side->arg == conn)
         side->arg = NULL;
+    assert_true(conn->named == NULL || conn->named->other != pea_conn_id(conn)); /* the next one may follow */
 }
 
 static void replace(net *n, net_side *from, net_side *to)

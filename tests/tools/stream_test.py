@@ -282,6 +282,24 @@ class Ends(StreamTest):
         self.fails(client, 1, "Is a directory")
         self.fails(listener, 1, "the input could not be read")
 
+    def test_descriptors_that_are_closed_never_become_sockets(self):
+        def without(*numbers):
+            return {"preexec_fn": lambda: [os.close(fd) for fd in numbers]}
+
+        def serve():
+            listener, address = self.listens("--exec", "echo a secret")
+            return listener, ["connect", *self.who("alice", "bob"), address]
+
+        for closed, text in ((0, "the input could not be read"), (1, "the output could not be written")):
+            listener, connect = serve()
+            self.fails(self.run_tool(*connect, **without(closed)), 1, text)
+        listener, connect = serve()
+        client = self.run_tool(*connect, **without(0, 1, 2))
+        listener.says("connected to")
+        listener.says("the peer gave up")
+        self.fails(client, 1, "")
+        self.fails(self.run_tool("--version", **without(1)), 1, "could not be written")
+
     def test_wrong_use(self):
         self.fails(self.run_tool("listen", "127.0.0.1:0"), 2, "--key")
         self.fails(self.run_tool("listen", *self.who("bob", "alice"), "nonsense"), 1, "nonsense")

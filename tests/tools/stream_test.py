@@ -7,7 +7,9 @@
 import hashlib
 import os
 import pty
+import re
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -202,6 +204,31 @@ class Ends(StreamTest):
         self.succeeds(self.connects(address, stdin=self.opened("in", "rb")))
         self.succeeds(listener)
         self.assertEqual(self.read("out"), b"from a friend")
+
+    def test_why_somebody_was_refused(self):
+        rules = self.write("rules", f"{self.ids['alice']} not-after=2020-01-01T00:00:00Z\ndeny {self.ids['mallory']}\n")
+        os.chmod(rules, 0o600)
+        subprocess.run([tool.PEAPOD, "keygen", "--network", self.path("network")], stdout=subprocess.DEVNULL, check=True)
+        key = ["--network-key", self.path("network")]
+        listener = self.run_tool("listen", "--key", self.path("bob"), "--trust", rules, *key, "127.0.0.1:0")
+        address = listener.says(r"listening on (\S+) as").group(1)
+        host, port = address.split(":")
+        for me, why in (("alice", "does not hold at this time"), ("mallory", "a rule denies this peer")):
+            self.fails(self.connects(address, *key, me=me), 3, "the peer refused us")
+            listener.says(f"refused {re.escape(self.ids[me])}, .*: .*{why}")
+
+        with socket.create_server((host, 0)) as recorder:  # whoever says again what a member said is no peer at all
+            client = self.connects("%s:%d" % recorder.getsockname(), *key)
+            with recorder.accept()[0] as taken:
+                recording = taken.recv(4096)
+            client.ends()
+        for says in ("did not get in", "did not get in: .*it came before"):
+            with socket.create_connection((host, int(port))) as replay:
+                replay.sendall(recording)
+                replay.shutdown(socket.SHUT_WR)
+                while replay.recv(4096):
+                    pass
+            listener.says(says)
 
     def test_who_only_looks_in_begins_nothing(self):
         self.write("in", "for a friend")

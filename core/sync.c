@@ -29,7 +29,7 @@ typedef enum sync_goal { GOAL_READY, GOAL_SENT, GOAL_MESSAGE, GOAL_CLOSED } sync
 struct pea_sync {
     pea_pipe *pipe;
     pea_policy *policy; /* the pipe's, which holds it; NULL: none */
-    pid_t pid; /* the process that made it */
+    pid_t pid;          /* the process that made it */
     int fd;
     int write_errno;    /* what send() said; 0: it works */
     bool fin, cut;      /* the peer's stream has ended, or the socket failed */

@@ -208,7 +208,8 @@ class Ends(StreamTest):
     def test_why_somebody_was_refused(self):
         rules = self.write("rules", f"{self.ids['alice']} not-after=2020-01-01T00:00:00Z\ndeny {self.ids['mallory']}\n")
         os.chmod(rules, 0o600)
-        subprocess.run([tool.PEAPOD, "keygen", "--network", self.path("network")], stdout=subprocess.DEVNULL, check=True)
+        subprocess.run([tool.PEAPOD, "keygen", "--network", self.path("network")], stdout=subprocess.DEVNULL,
+                       check=True)
         key = ["--network-key", self.path("network")]
         listener = self.run_tool("listen", "--key", self.path("bob"), "--trust", rules, *key, "127.0.0.1:0")
         address = listener.says(r"listening on (\S+) as").group(1)

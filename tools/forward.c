@@ -244,7 +244,8 @@ static void on_no_answer(pea_node *of, const pea_conn_info *info, const pea_reas
     pair *p = pair_find(info->id);
     (void)of, (void)user;
     if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
-        tool_say("%s: we refused the peer: it is %s", tool_text(said.connect), pea_peer_format(&info->peer, id));
+        tool_say("%s: we refused the peer: it is %s: %s", tool_text(said.connect), pea_peer_format(&info->peer, id),
+                 reason->text);
     else
         (void)tool_fail_reason(tool_text(said.connect), reason);
     if (p != NULL)

@@ -4,8 +4,9 @@ import datetime
 import os
 import re
 import stat
+import subprocess
 
-from command import ToolTest, main
+from command import PROGRAM, ToolTest, main
 
 ROOT = r"root:[A-Za-z0-9+/]{43}="
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
@@ -96,6 +97,24 @@ class Cert(ToolTest):
             _, err = self.tool(*args, "127.0.0.1:1", status=1)
             self.assertIn(says, err)
         self.fails(2, "say --key FILE too", "probe", "--cert", "a.cert", "127.0.0.1:1")
+
+    def test_two_who_know_the_root(self):
+        self.key("b.key")
+        self.issue("--name", "a")
+        self.issue("--name", "b", out="b.cert", who="b.key")
+        self.write("rules", f"{self.root} names=*\n")
+        server = self.serve(PROGRAM, "listen", "--key", "b.key", "--cert", "b.cert", "--trust", "rules", "127.0.0.1:0",
+                            listens=r"listening on (\S+) as", stderr=subprocess.STDOUT)
+        us = ["connect", "--key", "a.key", "--trust", "rules"]
+        _, err = self.tool(*us, server.address, status=3, input="")
+        self.assertIn("DENIED", err)
+        server.process.stdin.close()  # it has nothing to say
+        port = server.address.rsplit(":", 1)[1]
+        _, err = self.tool(*us, "--cert", "a.cert", "localhost:" + port, status=4, input="")
+        self.assertIn("its certificate is for b, and localhost was dialled", err)
+        _, err = self.tool(*us, "--cert", "a.cert", server.address, input="hello\n")
+        self.assertRegex(err, r"connected to noise:\S+ b, ")
+        self.assertIn("hello", server.process.stdout.read())
 
 
 if __name__ == "__main__":

@@ -220,9 +220,9 @@ static void on_stranger(pea_node *of, const pea_conn_info *info, const pea_reaso
 {
     char addr[PEA_ADDR_TEXT_BYTES], id[PEA_PEER_TEXT_BYTES], text[PEA_REASON_TEXT_BYTES];
     (void)of, (void)user;
-    if (reason->err == PEA_E_REFUSED)
-        tool_say("refused %s, %s: no rule lets it in", pea_peer_format(&info->peer, id),
-                 pea_addr_format(&info->remote, addr));
+    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
+        tool_say("refused %s, %s: %s", pea_peer_format(&info->peer, id), pea_addr_format(&info->remote, addr),
+                 reason->text);
     else if (said.verbose)
         tool_say("%s did not get in: %s", pea_addr_format(&info->remote, addr), pea_reason_format(reason, text));
 }

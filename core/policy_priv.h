@@ -24,4 +24,10 @@ static inline uint64_t pea__policy_generation(const pea_policy *policy)
     return policy->ops->generation != NULL ? policy->ops->generation(policy->self) : 0;
 }
 
+/* When it wants to be called again, or -1. */
+static inline int64_t pea__policy_tick(const pea_policy *policy, int64_t wall_ms)
+{
+    return policy->ops->tick != NULL ? policy->ops->tick(policy->self, wall_ms) : -1;
+}
+
 #endif

@@ -13,6 +13,7 @@
 #include "err_priv.h"
 #include "host_priv.h"
 #include "pipe_priv.h"
+#include "policy_priv.h"
 #include "socket_priv.h"
 
 #define SYNC_SCRATCH_BYTES 65536u /* one read */
@@ -27,7 +28,8 @@ typedef enum sync_goal { GOAL_READY, GOAL_SENT, GOAL_MESSAGE, GOAL_CLOSED } sync
 
 struct pea_sync {
     pea_pipe *pipe;
-    pid_t pid; /* the process that made it */
+    pea_policy *policy; /* the pipe's, which holds it; NULL: none */
+    pid_t pid;          /* the process that made it */
     int fd;
     int write_errno;    /* what send() said; 0: it works */
     bool fin, cut;      /* the peer's stream has ended, or the socket failed */
@@ -56,9 +58,13 @@ static int left_ms(int64_t deadline)
     return left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
 }
 
+/* The policy sees it as well: nobody else tells it that somebody's time has passed. */
 static void tick(pea_sync *s)
 {
-    pea_pipe_tick(s->pipe, pea__now_ms(), pea__wall_ms());
+    int64_t wall_ms = pea__wall_ms();
+    if (s->policy != NULL)
+        (void)pea__policy_tick(s->policy, wall_ms);
+    pea_pipe_tick(s->pipe, pea__now_ms(), wall_ms);
 }
 
 /* ---- Events ---- */
@@ -382,6 +388,8 @@ static pea_err open_pipe(pea_sync *s, const pea__host *host, const pea_addr *rem
         PEA_PIPE(.codec = o->codec, .policy = o->policy, .remote = remote, .expect = o->expect, .name = name), why);
     if (err == PEA_OK && by_host)
         pea__pipe_name_has_port(s->pipe);
+    if (err == PEA_OK)
+        s->policy = o->policy;
     return err;
 }
 

@@ -16,11 +16,15 @@
 
 #define PIPE_BYTES (1 << 20) /* what Linux gives a pipe without privileges: fewer turns between the two processes */
 
-/* A pipe or terminal is opened once more, as an open file of our own. Where the system has no such paths, or does not
- * allow it, the one that is there is used, in steps that do not block after poll(2) said so. */
+/* A pipe or terminal is opened once more, as an open file of our own, for no more than it was opened for. Where the
+ * system has no such paths, or does not allow it, the one that is there is used, in steps that do not block after
+ * poll(2) said so. */
 static int open_anew(int fd, bool writes)
 {
     char path[64];
+    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+    if (mode != O_RDWR && mode != (writes ? O_WRONLY : O_RDONLY))
+        return -1;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return open(path, (writes ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }

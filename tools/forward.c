@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "plain_priv.h"
@@ -219,9 +220,9 @@ static void on_stranger(pea_node *of, const pea_conn_info *info, const pea_reaso
 {
     char addr[PEA_ADDR_TEXT_BYTES], id[PEA_PEER_TEXT_BYTES], text[PEA_REASON_TEXT_BYTES];
     (void)of, (void)user;
-    if (reason->err == PEA_E_REFUSED)
-        tool_say("refused %s, %s: no rule lets it in", pea_peer_format(&info->peer, id),
-                 pea_addr_format(&info->remote, addr));
+    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
+        tool_say("refused %s, %s: %s", pea_peer_format(&info->peer, id), pea_addr_format(&info->remote, addr),
+                 reason->text);
     else if (said.verbose)
         tool_say("%s did not get in: %s", pea_addr_format(&info->remote, addr), pea_reason_format(reason, text));
 }
@@ -269,12 +270,16 @@ static void take(int fd)
 
 static void on_plain(struct ev_loop *loop, ev_io *io, int events)
 {
+    static bool rested; /* the last time: that is said once in a row */
     int fd = tool_plain_accept(io->fd);
     (void)events;
     if (fd >= 0) {
+        rested = false;
         take(fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        tool_say("accepting rests for a moment: %s", strerror(errno));
+        if (!rested)
+            tool_say("accepting rests until there is room: %s", strerror(errno));
+        rested = true;
         ev_io_stop(loop, io);
         ev_timer_set(&rest, AGAIN_SECONDS, 0.);
         ev_timer_start(loop, &rest);
@@ -309,6 +314,16 @@ static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
     ev_timer_stop(loop, &rest);
     if (pea_node_shutdown(node, 0, NULL, NULL) != PEA_OK)
         ev_break(loop, EVBREAK_ALL);
+}
+
+/* As many as the administrator allows: a connection takes two. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* where it fails there are fewer */
 }
 
 static int begin_listening(void)
@@ -347,6 +362,7 @@ static int serve(void)
     ev_init(&accepts, on_plain);
     ev_init(&rest, on_rested);
     (void)signal(SIGPIPE, SIG_IGN);
+    allow_descriptors();
     pea_runtime_opts *opts = PEA_RUNTIME(.loop = EV_DEFAULT, .log = pea_log_stderr, .log_level = PEA_LOG_WARNING);
     if (pea_runtime_new(&runtime, opts, &why) != PEA_OK)
         return tool_fail_why(NULL, &why);

@@ -42,6 +42,8 @@ void tool_json_text(FILE *to, const char *name, const void *data, size_t len)
             fprintf(to, "\\%c", at[i]);
         else if (at[i] < 0x20 || at[i] == 0x7f)
             fprintf(to, "\\u%04x", at[i]);
+        else if (at[i] == 0xc2 && i + 1 < len && at[i + 1] < 0xa0) /* C1 controls, which terminals obey as well */
+            fprintf(to, "\\u%04x", at[++i]);
         else
             putc(at[i], to);
     }

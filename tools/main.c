@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The `peapod` program: its commands, and that what they printed has arrived. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool_priv.h"
 
@@ -26,10 +28,22 @@ static int version(void)
     return TOOL_OK;
 }
 
+/* Whoever started us may have closed one of the three. The next socket would get its number, and what is printed would
+ * go to a peer in the clear: so the number is taken, by what fails where it is used. False: it cannot be. */
+static bool hold_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     char name[] = "peapod"; /* however it was called: that is what its manual calls it */
     int status;
+    if (!hold_standard())
+        return TOOL_FAILED;
     tool_name(name);
     argv[0] = name;
     if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))

@@ -70,8 +70,8 @@ typedef struct pea_policy_ops {
     uint64_t (*generation)(void *self);
     /* Expiry, reload; returns the wall time (ms) at which it wants to be called again, or -1: not before a change. May
      * be NULL. A runtime calls it from its loop: when a node begins to use the policy, at the time it asked for (within
-     * a minute all the same: clocks are set), and after each changed(). Whoever drives pipes by hand calls it
-     * himself. */
+     * a minute all the same: clocks are set), and after each changed(). A blocking connection (sync.h) calls it when it
+     * reads. Whoever drives pipes by hand calls it himself. */
     int64_t (*tick)(void *self, int64_t wall_ms);
     /* Asks for changed(arg), on any thread, whenever the generation changed, before whatever changed it returns;
      * changed NULL: stop those of `arg`. changed() must not block, nor call back. PEA_OK | < 0. May be NULL. */

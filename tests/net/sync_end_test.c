@@ -123,6 +123,37 @@ static void nor_of_who_was_let_in(void **state)
     server_stop(&s);
 }
 
+/* A rule or certificate that ends with time, which the policy hears of by its tick() alone. */
+static int64_t let_time_pass(void *self, int64_t wall_ms)
+{
+    toy_policy *toy = self;
+    toy->generation += toy->verdict == PEA_OK ? 0 : 1;
+    return wall_ms;
+}
+
+static void nor_is_who_has_expired_heard(void **state)
+{
+    server s;
+    toy_policy toy = {.verdict = PEA_OK};
+    pea_policy_ops ops = toy_policy_ops;
+    pea_policy *policy;
+    pea_sync *sync = NULL;
+    (void)state;
+    server_start(&s, NOISE);
+    ops.tick = let_time_pass;
+    check_ok(pea_policy_new(&policy, &ops, &toy));
+    check_ok(try_connect(&sync, s.addr, NOISE, PEA_SYNC(.policy = policy, .timeout_ms = LONG_MS), NULL));
+    say(sync, "before");
+    expect_bytes(sync, "before", 6);
+    toy.verdict = PEA_E_REFUSED;
+    check_ok(pea_sync_send(sync, "after", 5, LONG_MS));
+    expect_end(sync, PEA_E_REFUSED);
+    assert_int_equal(pea_sync_reason(sync)->origin, PEA_BY_POLICY);
+    check_err(pea_sync_close(sync, 0, NULL, LONG_MS), PEA_E_REFUSED);
+    pea_policy_unref(policy);
+    server_stop(&s);
+}
+
 static void what_is_wrong_is_named(void **state)
 {
     char addr[PEA_ADDR_TEXT_BYTES];
@@ -364,6 +395,7 @@ int main(void)
         cmocka_unit_test(refusing_the_peer),
         cmocka_unit_test(nobody_answers_later),
         cmocka_unit_test(nor_of_who_was_let_in),
+        cmocka_unit_test(nor_is_who_has_expired_heard),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(ends_of_a_node),
         cmocka_unit_test(an_end_while_sending),

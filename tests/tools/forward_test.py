@@ -7,6 +7,7 @@
 import hashlib
 import os
 import queue
+import resource
 import socket
 import struct
 import threading
@@ -75,11 +76,11 @@ class ForwardTest(tool.ToolTest):
         self.addCleanup(service.close)
         return service
 
-    def tunnel(self, to, me="alice", listen="127.0.0.1:0", local="127.0.0.1:0"):
+    def tunnel(self, to, me="alice", listen="127.0.0.1:0", local="127.0.0.1:0", **more):
         """Both sides; where the plain one begins is self.local."""
         self.server = self.run_tool("forward", "-v", *self.who("bob", "alice"), "--listen", listen, "--to", to)
         outside = self.server.says(r"from peers on (\S+) to").group(1)
-        self.client = self.run_tool("forward", "-v", *self.who(me, "bob"), "--from", local, "--connect", outside)
+        self.client = self.run_tool("forward", "-v", *self.who(me, "bob"), "--from", local, "--connect", outside, **more)
         self.local = self.client.says(r"from (\S+) to the peer").group(1)
 
     def dial(self):
@@ -249,6 +250,19 @@ class ForwardTest(tool.ToolTest):
         self.ends()
         self.assertFalse(os.path.exists(self.path("local")))
         self.assertFalse(os.path.exists(self.path("outside")))
+
+    def test_more_at_once_than_there_are_descriptors(self):
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+        self.tunnel(self.service(echo).address(), preexec_fn=few)
+        conns = [self.dial() for _ in range(60)]
+        self.client.says("accepting rests")
+        for i, conn in enumerate(conns):  # each is served once those before it have gone
+            conn.sendall(b"%d" % i)
+            self.assertEqual(conn.recv(100), b"%d" % i)
+            conn.close()
+        self.ends()
 
     def test_wrong_use(self):
         for args, text in (

@@ -55,6 +55,8 @@ class MeshTest(tool.ToolTest):
             self.assertEqual(self.event(me, "message", "alice")["text"], 'hello "all"\\')
         self.say("bob", b"\xff\xfe\n")
         self.assertEqual(self.event("mallory", "message", "bob")["base64"], "//4=")
+        self.say("bob", "\x9b31m, \x7f and é\n".encode())  # what a terminal would obey, and what it would not
+        self.assertIn('"text":"\\u009b31m, \\u007f and é"', self.nodes["mallory"].out.wait('"event":"message"').string)
 
         self.nodes["mallory"].kill()
         for me in ("alice", "bob"):

@@ -7,7 +7,9 @@
 import hashlib
 import os
 import pty
+import re
 import shutil
+import socket
 import subprocess
 import unittest
 
@@ -203,6 +205,32 @@ class Ends(StreamTest):
         self.succeeds(listener)
         self.assertEqual(self.read("out"), b"from a friend")
 
+    def test_why_somebody_was_refused(self):
+        rules = self.write("rules", f"{self.ids['alice']} not-after=2020-01-01T00:00:00Z\ndeny {self.ids['mallory']}\n")
+        os.chmod(rules, 0o600)
+        subprocess.run([tool.PEAPOD, "keygen", "--network", self.path("network")], stdout=subprocess.DEVNULL,
+                       check=True)
+        key = ["--network-key", self.path("network")]
+        listener = self.run_tool("listen", "--key", self.path("bob"), "--trust", rules, *key, "127.0.0.1:0")
+        address = listener.says(r"listening on (\S+) as").group(1)
+        host, port = address.split(":")
+        for me, why in (("alice", "does not hold at this time"), ("mallory", "a rule denies this peer")):
+            self.fails(self.connects(address, *key, me=me), 3, "the peer refused us")
+            listener.says(f"refused {re.escape(self.ids[me])}, .*: .*{why}")
+
+        with socket.create_server((host, 0)) as recorder:  # whoever says again what a member said is no peer at all
+            client = self.connects("%s:%d" % recorder.getsockname(), *key)
+            with recorder.accept()[0] as taken:
+                recording = taken.recv(4096)
+            client.ends()
+        for says in ("did not get in", "did not get in: .*it came before"):
+            with socket.create_connection((host, int(port))) as replay:
+                replay.sendall(recording)
+                replay.shutdown(socket.SHUT_WR)
+                while replay.recv(4096):
+                    pass
+            listener.says(says)
+
     def test_who_only_looks_in_begins_nothing(self):
         self.write("in", "for a friend")
         listener, address = self.listens(stdin=self.opened("in", "rb"))
@@ -281,6 +309,24 @@ class Ends(StreamTest):
         os.close(folder)
         self.fails(client, 1, "Is a directory")
         self.fails(listener, 1, "the input could not be read")
+
+    def test_descriptors_that_are_closed_never_become_sockets(self):
+        def without(*numbers):
+            return {"preexec_fn": lambda: [os.close(fd) for fd in numbers]}
+
+        def serve():
+            listener, address = self.listens("--exec", "echo a secret")
+            return listener, ["connect", *self.who("alice", "bob"), address]
+
+        for closed, text in ((0, "the input could not be read"), (1, "the output could not be written")):
+            listener, connect = serve()
+            self.fails(self.run_tool(*connect, **without(closed)), 1, text)
+        listener, connect = serve()
+        client = self.run_tool(*connect, **without(0, 1, 2))
+        listener.says("connected to")
+        listener.says("the peer gave up")
+        self.fails(client, 1, "")
+        self.fails(self.run_tool("--version", **without(1)), 1, "could not be written")
 
     def test_wrong_use(self):
         self.fails(self.run_tool("listen", "127.0.0.1:0"), 2, "--key")

@@ -270,8 +270,8 @@ static void test_damage(void **state)
         e.wire.data[58 + bit / 8] ^= (uint8_t)(1u << bit % 8);
         check_err(unseal(&e, 1, SIZE_MAX), PEA_E_CRYPTO);
         check_bytes(e.plain.data, e.plain.len, data, sizeof data);
-        assert_true(sodium_is_zero(e.plain.data + sizeof data,
-                                   sizeof data)); /* not even behind the content, where it was decrypted */
+        for (size_t i = 1; i < sizeof data; i++) /* not even behind the content, where it was decrypted */
+            assert_int_equal(e.plain.data[sizeof data + i], e.plain.data[sizeof data]); /* by zeros, or 0xD0 */
         ends_close(&e);
     }
 }

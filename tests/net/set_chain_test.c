@@ -256,14 +256,10 @@ int main(void)
 {
     faults_install();
     const struct CMUnitTest tests[] = {
-        entry(what_begins_uses_it),
-        entry(on_accept_may_exchange_it),
-        entry(one_that_will_not_do),
-        entry(one_per_peer_wants_to_know_who_we_are),
-        entry(who_it_was_is_itself),
-        entry(two_keys_of_one_peer),
-        entry(nobody_is_not_anybody),
-        cmocka_unit_test_teardown(a_pattern_that_must_know_it, teardown),
+        entry(what_begins_uses_it),   entry(on_accept_may_exchange_it),
+        entry(one_that_will_not_do),  entry(one_per_peer_wants_to_know_who_we_are),
+        entry(who_it_was_is_itself),  entry(two_keys_of_one_peer),
+        entry(nobody_is_not_anybody), cmocka_unit_test_teardown(a_pattern_that_must_know_it, teardown),
     };
     return cmocka_run_group_tests_name("set_chain", tests, NULL, NULL);
 }

@@ -92,6 +92,7 @@ static void end(pea_conn *c, const pea_reason *reason)
     pea__conn_timer_stop(c);
     ev_io_stop(c->worker->loop, &c->io);
     drop_letter(c);
+    pea__claim_ends(c);           /* whoever is told of the end may dial the next one that replaces */
     pea__target_ends(c);          /* whoever is told of the end finds no look-up of it in line */
     pea__conn_confirm(c, PEA_OK); /* what has left has left */
     pea__conn_confirm(c, reason->err < 0 ? reason->err : PEA_E_STATE);

@@ -4,7 +4,8 @@
  * whichever loses. The other one obeys: what it was accepted on last is the connection.
  *
  * Whoever dialled may say that it means a new connection to take the older one's place (make before break): that is
- * accepted at once, and the older one leaves when it is READY.
+ * accepted at once, and the older one leaves when it is READY. Until that has ended a second one of the kind is
+ * rejected: the other node hears of both in any order, and would keep the one that goes.
  *
  * A peer's entry names its holder, which was accepted, and at most one other: it waits, and is accepted as soon as the
  * holder has ended; or it was the holder, and leaves. Both may belong to different threads: they speak by id, through
@@ -160,12 +161,12 @@ static claim decide(const pea_conn *c, pea__peer_entry *e, question q[2])
         return GRANTED; /* it says that it is willing, and hears whether it is wanted */
     if (e->holder == 0)
         e->holder = c->id;
-    if (e->holder == c->id)
+    if (e->holder == c->id || leaving_of(e) == c->id) /* who leaves was granted, and may be asked for twice */
         return GRANTED;
+    if (decides(c) && (waiter_of(e) != 0 || (pea__pipe_replaces(c->pipe) && leaving_of(e) != 0)))
+        return LOST;
     if (pea__pipe_replaces(c->pipe) && waiter_of(e) == 0)
         return take_over(c, e, q);
-    if (decides(c) && waiter_of(e) != 0)
-        return LOST;
     if (!dismiss(e, &q[1]))
         return NO_MEMORY;
     question first = {e->holder, decides(c) ? challenge : obey, NULL};
@@ -250,6 +251,17 @@ pea__claim_left pea__claim_leaves(const pea_conn *c)
     }
     pea__registry_unlock(c->node);
     return left;
+}
+
+void pea__claim_ends(pea_conn *c)
+{
+    pea__peer_entry *e = c->named;
+    if (e == NULL)
+        return;
+    pea__registry_lock(c->node);
+    if (leaving_of(e) == c->id)
+        e->other = 0;
+    pea__registry_unlock(c->node);
 }
 
 uint64_t pea__claim_drop(pea__peer_entry *e, uint64_t id, pea__post **letter)

@@ -19,6 +19,8 @@ static pea_err options_check(const pea_pipe_opts *o, const pea_chain *chain, pea
         return pea__error(why, PEA_E_INVALID, "in PEA_RECORDS one record is one message: there is no codec");
     if (o->low_water != 0 && o->high_water != 0 && o->low_water > o->high_water)
         return pea__error(why, PEA_E_INVALID, "low_water is above high_water");
+    if (o->expect != NULL && o->expect->kind == PEA_PEER_NONE) /* as pea_pipe_peer() says it where there is no memory */
+        return pea__error(why, PEA_E_INVALID, "expect is nobody: anybody whom the policy allows is NULL");
     if (o->expect_next != NULL && o->expect == NULL)
         return pea__error(why, PEA_E_INVALID, "expect_next goes with expect: it is the same peer's other key");
     return PEA_OK;

@@ -490,6 +490,7 @@ typedef enum pea__claim_left {
 } pea__claim_left;
 
 pea__claim_left pea__claim_leaves(const pea_conn *conn);
+void pea__claim_ends(pea_conn *conn); /* it leaves no more: it is over, and its end is yet to be told */
 
 /* A connection has no claim any more: returns who comes next and the letter that tells it, 0 and NULL: nobody. With the
  * lock. */

@@ -384,11 +384,13 @@ static uint32_t one_more(uint32_t failures)
     return failures < UINT32_MAX ? failures + 1 : failures;
 }
 
-/* The next dial tries another way: where else the peer may be, and which of its keys comes first. */
+/* The next dial tries another way: where else the peer may be, and which of its keys comes first. Of an even number of
+ * addresses each would always meet the same key: then that stays once in a round. */
 static void turn(entry *e)
 {
     e->at = (uint8_t)((e->at + 1) % e->n_addrs);
-    e->turned = !e->turned;
+    if (e->at != 0 || e->n_addrs % 2 != 0)
+        e->turned = !e->turned;
 }
 
 /* Said by the one who was expected, in a channel that proves it. */

@@ -164,7 +164,7 @@ PEA_API const pea_addr *pea_node_listen_addr(const pea_node *node);
 
 typedef struct pea_dial_opts {
     size_t size;            /* set by PEA_DIAL */
-    const pea_peer *expect; /* who must answer; copied. NULL: whoever the policy allows */
+    const pea_peer *expect; /* who must answer; copied, not of kind NONE. NULL: whoever the policy allows */
     /* the name by which the peer is known here: TLS asks for it and checks it, a certificate for Noise must have it to
      * count, trust on first use remembers the peer's key by it. Copied. NULL: the host that is dialled, which is
      * remembered with its port. Where there is none, or with "", no name is checked, and the address stands for it */

@@ -28,7 +28,7 @@ typedef struct pea_pipe_opts {
     pea_codec *codec;            /* referenced; NULL: the length codec's defaults. Must be NULL with PEA_RECORDS */
     pea_policy *policy;          /* referenced; NULL: only the expected peer may connect */
     const pea_addr *remote;      /* copied; may be NULL. For the policy and stages */
-    const pea_peer *expect;      /* copied; NULL: whoever the policy allows */
+    const pea_peer *expect;      /* copied, not of kind NONE; NULL: whoever the policy allows */
     const char *name;            /* an initiator's: the name that was dialled (PEA_DIAL); copied; NULL, "": none */
     uint32_t high_water;         /* bytes; 0: 128 KiB */
     uint32_t low_water;          /* bytes; 0: 32 KiB, or a quarter of high_water if that is less */

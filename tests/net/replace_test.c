@@ -137,6 +137,7 @@ static void on_gone(net_side *side, pea_conn *conn)
 {
     if (side->arg == conn)
         side->arg = NULL;
+    assert_true(conn->named == NULL || conn->named->other != pea_conn_id(conn)); /* the next one may follow */
 }
 
 static void replace(net *n, net_side *from, net_side *to)
@@ -311,6 +312,50 @@ static void many_at_once(void **state)
     net_wait(n, n->a.messages == 1);
 }
 
+/* Two at once: the connection that is there is not broken before one of them is made, and one is left. */
+static unsigned broken;
+
+static void note_broken(net_side *side, pea_conn *conn)
+{
+    (void)conn;
+    broken += side->reason.err < 0;
+}
+
+static void two_at_once(net *n, net_side *first, net_side *second)
+{
+    meet(n, &n->a, &n->b);
+    broken = 0;
+    n->a.on_disconnect = n->b.on_disconnect = note_broken;
+    uint64_t older[2] = {pea_conn_id(first->conn), pea_conn_id(second->conn)};
+    dial_in_place(first, first == &n->a ? &n->b : &n->a, older[0]);
+    dial_in_place(second, second == &n->a ? &n->b : &n->a, older[1]);
+    net_wait(n, n->a.connects + n->a.failures == 3 && n->b.connects + n->b.failures == 3);
+    net_wait(n, live(&n->a) <= 1 && live(&n->b) <= 1);
+    for (int i = 0; i < 100; i++)
+        net_poll(n);
+    assert_int_equal(live(&n->a), 1);
+    assert_int_equal(live(&n->b), 1);
+    assert_int_equal(broken, 0);
+}
+
+static void two_at_once_by_the_larger(void **state)
+{
+    scene *s = *state;
+    two_at_once(&s->n, &s->n.a, &s->n.a);
+}
+
+static void two_at_once_by_the_smaller(void **state)
+{
+    scene *s = *state;
+    two_at_once(&s->n, &s->n.b, &s->n.b);
+}
+
+static void two_at_once_by_both(void **state)
+{
+    scene *s = *state;
+    two_at_once(&s->n, &s->n.a, &s->n.b);
+}
+
 /* What is dialled without a word of it is a duplicate, as ever. */
 static void without_a_word_it_is_a_duplicate(void **state)
 {
@@ -355,6 +400,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_smaller, set_up_impatient, teardown),
         cmocka_unit_test_setup_teardown(one_is_left_all_the_same, set_up_impatient, teardown),
         one(many_at_once),
+        one(two_at_once_by_the_larger),
+        one(two_at_once_by_the_smaller),
+        one(two_at_once_by_both),
         one(without_a_word_it_is_a_duplicate),
         one(whoever_is_closed_at_once_replaces_nobody),
     };

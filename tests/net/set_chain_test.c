@@ -222,6 +222,18 @@ static void two_keys_of_one_peer(void **state)
     assert_int_equal(n.b.connects, 2);
 }
 
+/* A peer of no kind is what pea_conn_peer() gives where there is no memory: it is nobody, and not anybody. */
+static void nobody_is_not_anybody(void **state)
+{
+    const pea_peer nobody = {.kind = PEA_PEER_NONE};
+    pea_error why;
+    (void)state;
+    check_err(pea_node_connect(n.b.node, n.a.addr, PEA_DIAL(.expect = &nobody), NULL, &why), PEA_E_INVALID);
+    assert_non_null(strstr(why.text, "nobody"));
+    check_err(pea_node_connect(n.b.node, n.a.addr, PEA_DIAL(.expect = &nobody, .expect_next = &peers[OLD]), NULL, &why),
+              PEA_E_INVALID);
+}
+
 /* IK encrypts to the key that is expected first: who fails tries the other one. */
 static void a_pattern_that_must_know_it(void **state)
 {
@@ -244,13 +256,10 @@ int main(void)
 {
     faults_install();
     const struct CMUnitTest tests[] = {
-        entry(what_begins_uses_it),
-        entry(on_accept_may_exchange_it),
-        entry(one_that_will_not_do),
-        entry(one_per_peer_wants_to_know_who_we_are),
-        entry(who_it_was_is_itself),
-        entry(two_keys_of_one_peer),
-        cmocka_unit_test_teardown(a_pattern_that_must_know_it, teardown),
+        entry(what_begins_uses_it),   entry(on_accept_may_exchange_it),
+        entry(one_that_will_not_do),  entry(one_per_peer_wants_to_know_who_we_are),
+        entry(who_it_was_is_itself),  entry(two_keys_of_one_peer),
+        entry(nobody_is_not_anybody), cmocka_unit_test_teardown(a_pattern_that_must_know_it, teardown),
     };
     return cmocka_run_group_tests_name("set_chain", tests, NULL, NULL);
 }

@@ -543,6 +543,42 @@ static void connections_are_replaced(void **state)
     }
 }
 
+static void note_id(void *arg, const pea_conn_info *infos, size_t n, pea_err err)
+{
+    uint64_t *id = arg;
+    check_ok(err);
+    assert_int_equal(n, 1);
+    *id = infos[0].id;
+}
+
+/* Two at once, on different threads, want the place of one: both sides keep the same one. */
+static void two_replace_one(void **state)
+{
+    enum { ROUNDS = 20 };
+    static city c;
+    (void)state;
+    c.one_per_peer = true;
+    city_open(&c, true, 0);
+    (void)dial(&c);
+    until(&c, c.connects == 2);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        uint64_t id = 0;
+        pea_counts counts;
+        check_ok(pea_node_survey(c.a, note_id, &id));
+        until(&c, id != 0);
+        for (int i = 0; i < 2; i++)
+            check_ok(pea_node_connect(c.a, c.addr, PEA_DIAL(.replaces = id), NULL, NULL));
+        until(&c, c.connects + c.failures == 2 + 4 * round);
+        do {
+            until(&c, c.connects - c.disconnects <= 2);
+            pea_node_counts(c.a, &counts);
+            ev_run(c.loop, EVRUN_NOWAIT);
+        } while (counts.connections > 1);
+        assert_int_equal(c.connects - c.disconnects, 2);
+    }
+    city_close(&c);
+}
+
 static void bad_numbers(void **state)
 {
     pea_runtime *runtime;
@@ -570,6 +606,7 @@ int main(void)
         cmocka_unit_test(one_per_peer_across_threads),
         cmocka_unit_test(chains_are_exchanged),
         cmocka_unit_test(connections_are_replaced),
+        cmocka_unit_test(two_replace_one),
         cmocka_unit_test(bad_numbers),
     };
     return cmocka_run_group_tests_name("workers", tests, NULL, NULL);

@@ -317,6 +317,7 @@ static void either_of_two_keys(void **state)
     e = look(b, id);
     assert_true(pea_peer_equal(e.peer, &alice2) && pea_peer_equal(e.peer_next, &alice));
     check_ok(pea_book_ended(b, id, 0, NULL, &reset));
+    check_ok(pea_book_ended(b, id, 0, NULL, &reset));
     assert_true(pea_peer_equal(look(b, id).peer, &alice));
     check_ok(pea_book_ended(b, id, 0, &alice2, &denied)); /* it speaks for the peer */
     assert_int_equal(look(b, id).state, PEA_BOOK_STOPPED);
@@ -329,6 +330,29 @@ static void either_of_two_keys(void **state)
     const pea_peer carol = {.kind = PEA_PEER_NOISE, .id = {4}};
     check_ok(pea_book_expect(b, anybody, &carol, NULL, &why)); /* it has become known */
     assert_true(pea_peer_equal(look(b, anybody).peer, &carol));
+    pea_book_free(b);
+}
+
+/* Where a pattern must know the key beforehand, one address with one key alone leads to the peer. */
+static void each_key_at_each_address(void **state)
+{
+    static const pea_peer alice2 = {.kind = PEA_PEER_NOISE, .id = {3}};
+    pea_book *b = open_book();
+    uint32_t id = add(b, &alice, 0);
+    (void)state;
+    check_ok(pea_book_expect(b, id, &alice, &alice2, NULL));
+    for (uint16_t n = 1; n <= PEA_BOOK_ADDRESSES_MAX; n++) {
+        unsigned dialled = 0; /* bits: by address and key */
+        assert_int_equal(look(b, id).addr->port, 0);
+        for (int i = 0; i < 2 * n; i++) {
+            pea_book_entry e = look(b, id);
+            dialled |= 1u << (2 * e.addr->port + pea_peer_equal(e.peer, &alice));
+            check_ok(pea_book_ended(b, id, 0, NULL, &reset));
+        }
+        assert_int_equal(dialled, (1u << 2 * n) - 1);
+        if (n < PEA_BOOK_ADDRESSES_MAX)
+            assert_int_equal(add(b, &alice, n), id);
+    }
     pea_book_free(b);
 }
 
@@ -438,6 +462,7 @@ int main(void)
         cmocka_unit_test(who_is_replaced),
         cmocka_unit_test(a_worn_key_is_no_failure),
         cmocka_unit_test(either_of_two_keys),
+        cmocka_unit_test(each_key_at_each_address),
         cmocka_unit_test(no_memory_for_a_key),
     };
     faults_install();

@@ -84,9 +84,12 @@ void pea__conn_retire(pea_conn *c)
     retire(c, &replaced);
 }
 
-void pea__conn_retire_for_age(pea_conn *c)
+void pea__conn_too_old(pea_conn *c)
 {
-    retire(c, &too_old);
+    if (pea__pipe_said_end(c->pipe)) /* and the peer talks on */
+        pea__conn_finish(c, &too_old);
+    else
+        retire(c, &too_old);
 }
 
 void pea__conn_retired(pea_conn *c)

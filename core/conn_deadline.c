@@ -32,10 +32,11 @@ static int64_t retiring_due(const pea_conn *c)
     return c->retiring ? after(c->heard_ms, c->node->limits.linger_ms) : INT64_MAX;
 }
 
-/* When it is too old. */
+/* When it is too old; and once it has said END, when the peer has had the time to say what was on its way. */
 static int64_t session_due(const pea_conn *c)
 {
-    return pea__pipe_said_end(c->pipe) ? INT64_MAX : after(c->born_ms, c->node->limits.max_session_ms);
+    int64_t at = after(c->born_ms, c->node->limits.max_session_ms);
+    return at != INT64_MAX && pea__pipe_said_end(c->pipe) ? after(at, c->node->limits.linger_ms) : at;
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -136,7 +137,7 @@ static void expired(pea_conn *c)
         return;
     }
     if (c->ready && session_due(c) <= pea__now_ms()) {
-        pea__conn_retire_for_age(c);
+        pea__conn_too_old(c);
         return;
     }
     if (c->ready && retiring_due(c) <= pea__now_ms() && partial_due(c) > pea__now_ms()) {

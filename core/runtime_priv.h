@@ -613,7 +613,7 @@ void pea__conn_abort(pea_conn *conn, pea_origin origin, pea_err err, const char 
 
 /* It says no more, and hears what is still to come: another one has taken its place, or it is too old. */
 void pea__conn_retire(pea_conn *conn);
-void pea__conn_retire_for_age(pea_conn *conn);
+void pea__conn_too_old(pea_conn *conn);          /* and the second time it is over */
 void pea__conn_retired(pea_conn *conn);          /* nothing came for linger_ms */
 bool pea__conn_superseded(const pea_conn *conn); /* its successor gets what is meant for the peer */
 

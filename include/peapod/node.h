@@ -83,8 +83,8 @@ typedef struct pea_node_opts {
     /* at most one connection with each proven peer, of those in native mode: of two nodes the one with the larger id
      * decides which. Wants to be the same on all nodes of a network. Default: as many as there are */
     bool one_per_peer;
-    /* from its beginning until it says END, and ends once the peer has said what was on its way; of a mesh whose books
-     * replace sessions in time a bound for those that do not. Default never */
+    /* from its beginning until it says END; it ends once the peer has said what was on its way, linger_ms later at the
+     * latest. Of a mesh whose books replace sessions in time a bound for those that do not. Default never */
     uint32_t max_session_ms;
 } pea_node_opts;
 

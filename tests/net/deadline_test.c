@@ -311,7 +311,6 @@ static void a_pause_is_not_the_peers_fault(void **state)
     net_wait(n, n->b.disconnects == 1);
 }
 
-/* PEA_NEVER means it, and a node that was told so arms nothing. */
 /* A session that is too old ends in two steps: we say no more, the peer says what it has, and nothing is lost. */
 static void too_old(net *n, net_side *old, net_side *other, uint32_t linger_ms, bool half_close)
 {
@@ -358,6 +357,32 @@ static void a_peer_that_leaves_it_open(void **state)
     assert_int_equal(n->b.ends, 1);
 }
 
+/* The peer heard our END, and talks on: linger_ms later that is over as well. */
+static void a_peer_that_does_not_stop(void **state)
+{
+    net *n = *state;
+    unsigned said = 0;
+    net_node(&n->a, PEA_NODE(.max_session_ms = 100, .linger_ms = 200));
+    net_node(&n->b, PEA_NODE(.half_close = true));
+    net_listen(&n->b);
+    begin(n);
+    net_meet(n);
+    net_clock_start(n);
+    while (n->a.disconnects == 0) {
+        assert_false(n->late);
+        if (n->b.conn != NULL)
+            said += pea_conn_send(n->b.conn, "b", 1) == PEA_OK;
+        net_poll(n);
+    }
+    net_clock_stop(n);
+    check_not_early(n, 0.3);
+    assert_true(said > 0);
+    assert_int_equal(n->b.ends, 1);
+    assert_int_equal(n->a.reason.origin, PEA_BY_TIMEOUT);
+    assert_true(n->a.reason.err >= 0);
+}
+
+/* PEA_NEVER means it, and a node that was told so arms nothing. */
 static void never(void **state)
 {
     net *n = *state;
@@ -393,6 +418,7 @@ int main(void)
         entry(who_dialled_ends_what_is_too_old),
         stream(who_accepted_ends_what_is_too_old),
         entry(a_peer_that_leaves_it_open),
+        entry(a_peer_that_does_not_stop),
         stream(a_pause_is_not_the_peers_fault),
         stream(never),
     };

@@ -15,6 +15,8 @@ void tool_name(const char *name)
     (void)snprintf(running, sizeof running, "%s", name);
 }
 
+static void say(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
+
 static void say(const char *format, va_list arguments)
 {
     char text[LINE_MAX_BYTES], shown[4 * LINE_MAX_BYTES];

@@ -128,7 +128,10 @@ class Transfers(StreamTest):
         self.succeeds(listener)
 
     def test_a_person_at_the_terminal_does_not_hold_it_open(self):
-        master, slave = pty.openpty()
+        try:
+            master, slave = pty.openpty()
+        except OSError as why:  # /dev/pts is not mounted, as in a bare chroot
+            self.skipTest(str(why))
         self.addCleanup(os.close, master)
         listener, address = self.listens(stdin=slave, stdout=self.opened("out", "wb"))
         os.close(slave)

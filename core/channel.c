@@ -4,29 +4,15 @@
 #include <string.h>
 
 #include "pipe_state_priv.h"
+#include "tlv_priv.h"
 #include "utf8_priv.h"
 
 enum { WIRE_VERSION = 1, WIRE_HIGHEST = 1 };
 enum { TLV_VERSION = 1, TLV_NETWORK, TLV_TRANSCRIPT, TLV_APPLICATION, TLV_RANGE, TLV_CAPABILITIES, TLV_REPLACES };
 
-#define MUST_UNDERSTAND_TLV 0x8000u
 #define MUST_UNDERSTAND_CHUNK 0x80u
 
 static const uint8_t magic[7] = {0xF1, 'p', 'e', 'a', 'p', 'o', 'd'};
-
-static void put_be(uint8_t *p, uint64_t value, size_t bytes)
-{
-    for (size_t i = bytes; i-- > 0; value >>= 8)
-        p[i] = (uint8_t)value;
-}
-
-static uint64_t get_be(const uint8_t *p, size_t bytes)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        value = value << 8 | p[i];
-    return value;
-}
 
 /* ---- The greeting ---- */
 
@@ -77,7 +63,7 @@ pea_err pea__greeting_run(pea_pipe *p)
 static pea_err append_said(const pea_buf *said, pea_buf *out)
 {
     uint8_t len[4];
-    put_be(len, said->len, sizeof len);
+    pea__put_be(len, said->len, sizeof len);
     pea_err err = pea_buf_append(out, len, sizeof len);
     return err != PEA_OK ? err : pea_buf_append(out, said->data, said->len);
 }
@@ -105,9 +91,8 @@ pea_err pea__transcript_write(const pea_pipe *p, bool both_greetings, pea_buf *o
 
 static pea_err append_tlv(pea_buf *out, uint16_t type, const void *value, size_t len)
 {
-    uint8_t head[4];
-    put_be(head, type, 2);
-    put_be(head + 2, len, 2);
+    uint8_t head[PEA__TLV_BYTES];
+    pea__tlv_head(head, type, len);
     pea_err err = pea_buf_append(out, head, sizeof head);
     return err != PEA_OK ? err : pea_buf_append(out, value, len);
 }
@@ -127,12 +112,12 @@ static pea_err hello_write(const pea_pipe *p, pea_buf *out)
     if (err == PEA_OK && c->application[0] != '\0')
         err = append_tlv(out, TLV_APPLICATION, c->application, strlen(c->application));
     if (err == PEA_OK && c->application_highest != 0) {
-        put_be(number, c->application_lowest, 4);
-        put_be(number + 4, c->application_highest, 4);
+        pea__put_be(number, c->application_lowest, 4);
+        pea__put_be(number + 4, c->application_highest, 4);
         err = append_tlv(out, TLV_RANGE, number, 8);
     }
     if (err == PEA_OK && c->capabilities != 0) {
-        put_be(number, c->capabilities, 8);
+        pea__put_be(number, c->capabilities, 8);
         err = append_tlv(out, TLV_CAPABILITIES, number, 8);
     }
     if (err == PEA_OK && p->replaces && p->side == PEA_INITIATOR)
@@ -170,7 +155,7 @@ static verdict attributes_check(const pea_chain *c, const pea_span tlv[])
         (name.len != strlen(c->application) || memcmp(name.data, c->application, name.len) != 0))
         return (verdict){PEA_CODE_VERSION, "the peer is of another application"};
     if (range.data != NULL && c->application_highest != 0 &&
-        (get_be(range.data, 4) > c->application_highest || get_be(range.data + 4, 4) < c->application_lowest))
+        (pea__get_be(range.data, 4) > c->application_highest || pea__get_be(range.data + 4, 4) < c->application_lowest))
         return (verdict){PEA_CODE_VERSION, "no version of the application is common to the peer and us"};
     return fine;
 }
@@ -184,7 +169,7 @@ static bool tlv_fits(uint16_t type, pea_span v)
     case TLV_APPLICATION:
         return v.len >= 1 && v.len <= PEA__APPLICATION_MAX && pea__utf8_valid(v.data, v.len);
     case TLV_RANGE:
-        return v.len == 8 && get_be(v.data, 4) <= get_be(v.data + 4, 4);
+        return v.len == 8 && pea__get_be(v.data, 4) <= pea__get_be(v.data + 4, 4);
     case TLV_CAPABILITIES:
         return v.len == 8;
     case TLV_REPLACES:
@@ -201,31 +186,25 @@ typedef struct hello {
 } hello;
 
 /* false: it is not TLVs in ascending order. What the known ones hold is not looked at. */
-static bool hello_parse(hello *h, const uint8_t *data, size_t len)
+static bool hello_parse(hello *h, pea_span list)
 {
-    uint32_t last = 0;
-    while (len > 0) {
-        if (len < 4)
-            return false;
-        uint16_t type = (uint16_t)get_be(data, 2), size = (uint16_t)get_be(data + 2, 2);
-        if (type <= last || size > len - 4)
-            return false;
-        last = type;
+    uint16_t type = 0;
+    pea_span value;
+    pea__tlv_found found;
+    while ((found = pea__tlv_next(&list, &type, &value)) == PEA__TLV_ONE) {
         if (type <= TLV_REPLACES)
-            h->tlv[type] = (pea_span){data + 4, size};
-        else if ((type & MUST_UNDERSTAND_TLV) != 0)
+            h->tlv[type] = value;
+        else if ((type & PEA__TLV_MUST_UNDERSTAND) != 0)
             h->unknown = true;
-        data += 4u + size;
-        len -= 4u + size;
     }
-    return true;
+    return found == PEA__TLV_NONE;
 }
 
 /* Takes a HELLO apart and compares it with what we would say: the table of docs/wire.md, section 6, row by row. */
 static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t *data, size_t len, hello *h)
 {
     static const verdict malformed = {PEA_CODE_PROTO, "the peer's HELLO is malformed"};
-    if (!hello_parse(h, data, len) || h->tlv[TLV_VERSION].data == NULL || h->tlv[TLV_VERSION].len != 1)
+    if (!hello_parse(h, (pea_span){data, len}) || h->tlv[TLV_VERSION].data == NULL || h->tlv[TLV_VERSION].len != 1)
         return malformed;
     if (h->tlv[TLV_VERSION].data[0] != WIRE_VERSION) /* first: a later version may shape the rest anew */
         return (verdict){PEA_CODE_VERSION, "the peer's HELLO is of another version of the wire"};
@@ -252,9 +231,9 @@ static verdict hello_check(const pea_pipe *p, pea_span transcript, const uint8_t
 static pea_err hello_keep(pea_pipe *p, const hello *h)
 {
     pea_span range = h->tlv[TLV_RANGE], capabilities = h->tlv[TLV_CAPABILITIES];
-    return pea__hello_keep(p, h->tlv[TLV_APPLICATION], range.data != NULL ? (uint32_t)get_be(range.data, 4) : 0,
-                           range.data != NULL ? (uint32_t)get_be(range.data + 4, 4) : 0,
-                           capabilities.data != NULL ? get_be(capabilities.data, 8) : 0);
+    return pea__hello_keep(p, h->tlv[TLV_APPLICATION], range.data != NULL ? (uint32_t)pea__get_be(range.data, 4) : 0,
+                           range.data != NULL ? (uint32_t)pea__get_be(range.data + 4, 4) : 0,
+                           capabilities.data != NULL ? pea__get_be(capabilities.data, 8) : 0);
 }
 
 /* ---- Farewells ---- */
@@ -309,7 +288,7 @@ pea_err pea__farewell_say(pea_pipe *p, uint16_t code, const char *text)
     size_t len = pea__utf8_cut((const uint8_t *)text, strlen(text), PEA_TEXT_MAX);
     if (!pea__utf8_valid((const uint8_t *)text, len))
         len = 0; /* the caller's mistake must not become a breach of the protocol */
-    put_be(payload, code, 2);
+    pea__put_be(payload, code, 2);
     if (len > 0)
         memcpy(payload + 2, text, len);
     pea_err err = (p->said & PEA__HELLO) == 0 ? hello_say(p) : PEA_OK;
@@ -495,7 +474,7 @@ static pea_err hear_farewell(pea_pipe *p, uint8_t type, const uint8_t *data, siz
         return protocol_error(p, "a CLOSE before ACCEPT");
     if (!pea__utf8_valid(data + 2, len - 2))
         return protocol_error(p, "a farewell whose text is not UTF-8");
-    uint16_t code = (uint16_t)get_be(data, 2), plain = (uint16_t)(code & ~PEA_CODE_PERMANENT);
+    uint16_t code = (uint16_t)pea__get_be(data, 2), plain = (uint16_t)(code & ~PEA_CODE_PERMANENT);
     bool orderly = plain == PEA_CODE_NORMAL || plain == PEA_CODE_SHUTDOWN;
     pea_err err = type == PEA__CHUNK_REJECT ? PEA_E_REJECTED
                   : !orderly                ? PEA_E_CLOSED
@@ -601,7 +580,7 @@ pea_err pea__chunk_next(pea_pipe *p, pea_event *event)
     if (plain->len < PEA__CHUNK_HEADER)
         return PEA_MORE;
     uint8_t type = plain->data[0];
-    size_t len = (size_t)get_be(plain->data + 1, 3);
+    size_t len = (size_t)pea__get_be(plain->data + 1, 3);
     pea_err err = header_check(p, type, len);
     if (err != PEA_OK)
         return err;

@@ -6,6 +6,7 @@
 #include "buf_priv.h"
 #include "noise_stage_priv.h"
 #include "secure_priv.h"
+#include "tlv_priv.h"
 
 #define FRAME_BYTES 2u /* u16 length before each message */
 
@@ -82,7 +83,7 @@ static pea_err read_message(noise_stage *s, pea_stage_env *env, pea_buf *in)
 {
     if (in->len < FRAME_BYTES)
         return PEA_MORE;
-    size_t len = pea__read_u16(in->data);
+    size_t len = (size_t)pea__get_be(in->data, FRAME_BYTES);
     if (len <= PEA_NOISE_HANDSHAKE_MAX && in->len - FRAME_BYTES < len)
         return PEA_MORE;
     bool cheap = s->config->gate != NULL && !pea__noise_multiplies(s->noise);

@@ -9,6 +9,7 @@
 #include "buf_priv.h"
 #include "hash_priv.h"
 #include "noise_stage_priv.h"
+#include "tlv_priv.h"
 
 #define TIMESTAMP_BYTES 8u /* u64 milliseconds since 1970 */
 #define WAYS 16u           /* places of a set, for half as many on average: few sets run over */
@@ -58,8 +59,7 @@ pea_err pea__noise_gate_say(const pea__noise_gate *gate, int64_t now_ms, pea_buf
     uint8_t time[TIMESTAMP_BYTES];
     if (gate->window_ms == 0)
         return PEA_OK;
-    for (unsigned i = 0; i < TIMESTAMP_BYTES; i++)
-        time[i] = (uint8_t)((uint64_t)now_ms >> 8 * (TIMESTAMP_BYTES - 1 - i));
+    pea__put_be(time, (uint64_t)now_ms, sizeof time);
     return pea__noise_payload_add(payload, PEA__NOISE_TLV_TIMESTAMP, (pea_span){time, sizeof time});
 }
 
@@ -87,9 +87,7 @@ static pea_err read_time(pea_span timestamp, uint64_t *said, char what[PEA__GATE
         (void)snprintf(what, PEA__GATE_TEXT_MAX, "the time that it says has not 8 bytes");
         return PEA_E_PROTO;
     }
-    *said = 0;
-    for (unsigned i = 0; i < TIMESTAMP_BYTES; i++)
-        *said = *said << 8 | timestamp.data[i];
+    *said = pea__get_be(timestamp.data, TIMESTAMP_BYTES);
     return PEA_OK;
 }
 

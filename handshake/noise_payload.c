@@ -5,9 +5,7 @@
 
 #include "buf_priv.h"
 #include "noise_stage_priv.h"
-
-#define TLV_BYTES 4u /* u16 type, u16 length */
-#define TLV_MUST_UNDERSTAND 0x8000u
+#include "tlv_priv.h"
 
 static pea_err wrong(const char **what, const char *text)
 {
@@ -16,7 +14,7 @@ static pea_err wrong(const char **what, const char *text)
 }
 
 /* Where a TLV of this type is wanted; NULL: nowhere. */
-static pea_span *place_of(pea__noise_payload *known, size_t type)
+static pea_span *place_of(pea__noise_payload *known, uint16_t type)
 {
     switch (type) {
     case PEA__NOISE_TLV_TIMESTAMP:
@@ -31,23 +29,20 @@ static pea_span *place_of(pea__noise_payload *known, size_t type)
 pea_err pea__noise_payload_read(pea_span payload, pea__noise_payload *known, const char **what)
 {
     pea__noise_payload seen = {.timestamp = {NULL, 0}};
-    size_t before = 0; /* type 0 is none */
-    while (payload.len > 0) {
-        if (payload.len < TLV_BYTES)
-            return wrong(what, "its payload ends inside a TLV's header");
-        size_t type = pea__read_u16(payload.data), len = pea__read_u16(payload.data + 2);
-        if (len > payload.len - TLV_BYTES)
-            return wrong(what, "its payload ends inside a TLV");
-        if (type <= before)
-            return wrong(what, "the TLVs of its payload are not in ascending order");
+    uint16_t type = 0;
+    pea_span value;
+    pea__tlv_found found;
+    while ((found = pea__tlv_next(&payload, &type, &value)) == PEA__TLV_ONE) {
         pea_span *place = place_of(&seen, type);
         if (place != NULL)
-            *place = (pea_span){payload.data + TLV_BYTES, len};
-        else if ((type & TLV_MUST_UNDERSTAND) != 0)
+            *place = value;
+        else if ((type & PEA__TLV_MUST_UNDERSTAND) != 0)
             return wrong(what, "its payload has a TLV that must be understood, and is not");
-        before = type;
-        payload = (pea_span){payload.data + TLV_BYTES + len, payload.len - TLV_BYTES - len};
     }
+    if (found != PEA__TLV_NONE)
+        return wrong(what, found == PEA__TLV_CUT_HEAD ? "its payload ends inside a TLV's header"
+                           : found == PEA__TLV_CUT    ? "its payload ends inside a TLV"
+                                                      : "the TLVs of its payload are not in ascending order");
     *known = seen;
     return PEA_OK;
 }
@@ -57,14 +52,12 @@ pea_err pea__noise_payload_add(pea_buf *payload, uint16_t type, pea_span value)
     uint8_t *tail;
     if (value.len > UINT16_MAX)
         return PEA_E_TOO_BIG;
-    pea_err err = pea_buf_reserve(payload, TLV_BYTES + value.len, &tail);
+    pea_err err = pea_buf_reserve(payload, PEA__TLV_BYTES + value.len, &tail);
     if (err != PEA_OK)
         return err;
-    const uint8_t header[TLV_BYTES] = {(uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(value.len >> 8),
-                                       (uint8_t)value.len};
-    memcpy(tail, header, TLV_BYTES);
+    pea__tlv_head(tail, type, value.len);
     if (value.len > 0)
-        memcpy(tail + TLV_BYTES, value.data, value.len);
-    pea_buf_commit(payload, TLV_BYTES + value.len);
+        memcpy(tail + PEA__TLV_BYTES, value.data, value.len);
+    pea_buf_commit(payload, PEA__TLV_BYTES + value.len);
     return PEA_OK;
 }

@@ -80,11 +80,6 @@ PEA_MUST_CHECK pea_err pea__noise_certificate_hear(const pea__noise_config *conf
                                                    const pea_noise *noise, unsigned message, pea_span certificate,
                                                    char doubt[PEA_TEXT_MAX], const char **what);
 
-static inline size_t pea__read_u16(const uint8_t *p)
-{
-    return (size_t)p[0] << 8 | p[1];
-}
-
 static inline pea_side pea__other_side(pea_side side)
 {
     return side == PEA_INITIATOR ? PEA_RESPONDER : PEA_INITIATOR;

@@ -7,13 +7,12 @@
 
 #include "cert_priv.h"
 #include "secure_priv.h"
+#include "tlv_priv.h"
 
 static const char magic[] = "peapod-cert-v1";
 #define MAGIC_BYTES (sizeof magic - 1)
 
 enum { TLV_NETWORK = 1, TLV_KEY, TLV_NEXT_KEY, TLV_NAME, TLV_ROLES, TLV_NOT_BEFORE, TLV_NOT_AFTER, TLV_ROOT, TLV_END };
-
-#define TLV_BYTES 4u /* u16 type, u16 length */
 
 _Static_assert(MAGIC_BYTES == 14, "the magic is as long as the page says");
 _Static_assert(14 + 8 * (4 + 32) + PEA_NAME_MAX + PEA_ROLE_MAX + PEA__SIGNATURE_BYTES <= PEA_CERT_MAX,
@@ -123,19 +122,17 @@ bool pea__cert_names_network(const pea_cert_info *info, const uint8_t network[32
 
 /* ---- Writing ---- */
 
-static size_t put(uint8_t *out, unsigned type, const void *value, size_t len)
+static size_t put(uint8_t *out, uint16_t type, const void *value, size_t len)
 {
-    const uint8_t header[TLV_BYTES] = {(uint8_t)(type >> 8), (uint8_t)type, (uint8_t)(len >> 8), (uint8_t)len};
-    memcpy(out, header, sizeof header);
-    memcpy(out + sizeof header, value, len);
-    return sizeof header + len;
+    pea__tlv_head(out, type, len);
+    memcpy(out + PEA__TLV_BYTES, value, len);
+    return PEA__TLV_BYTES + len;
 }
 
-static size_t put_time(uint8_t *out, unsigned type, int64_t time)
+static size_t put_time(uint8_t *out, uint16_t type, int64_t time)
 {
     uint8_t bytes[8];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = (uint8_t)((uint64_t)time >> (56 - 8 * i));
+    pea__put_be(bytes, (uint64_t)time, sizeof bytes);
     return put(out, type, bytes, sizeof bytes);
 }
 
@@ -164,19 +161,15 @@ typedef struct values {
 
 static pea_err read_tlvs(values *v, pea_span in, const char **what)
 {
-    size_t before = 0;
-    while (in.len > 0) {
-        if (in.len < TLV_BYTES)
-            return wrong(what, "it ends inside a TLV's header");
-        size_t type = (size_t)in.data[0] << 8 | in.data[1], len = (size_t)in.data[2] << 8 | in.data[3];
-        if (len > in.len - TLV_BYTES)
-            return wrong(what, "it ends inside a TLV");
-        if (type <= before || type >= TLV_END)
-            return wrong(what, "its TLVs are not in ascending order, or one is unknown");
-        v->at[type] = (pea_span){in.data + TLV_BYTES, len};
-        before = type;
-        in = (pea_span){in.data + TLV_BYTES + len, in.len - TLV_BYTES - len};
-    }
+    uint16_t type = 0;
+    pea_span value;
+    pea__tlv_found found;
+    while ((found = pea__tlv_next(&in, &type, &value)) == PEA__TLV_ONE && type < TLV_END)
+        v->at[type] = value;
+    if (found != PEA__TLV_NONE)
+        return wrong(what, found == PEA__TLV_CUT_HEAD ? "it ends inside a TLV's header"
+                           : found == PEA__TLV_CUT    ? "it ends inside a TLV"
+                                                      : "its TLVs are not in ascending order, or one is unknown");
     return PEA_OK;
 }
 
@@ -191,11 +184,9 @@ static bool take_bytes(uint8_t *out, pea_span value)
 /* A time that no calendar of ours has is kept as -1. */
 static bool take_time(int64_t *out, pea_span value)
 {
-    uint64_t time = 0;
     if (value.data == NULL || value.len != 8)
         return false;
-    for (size_t i = 0; i < 8; i++)
-        time = time << 8 | value.data[i];
+    uint64_t time = pea__get_be(value.data, value.len);
     *out = time > (uint64_t)PEA_CERT_TIME_MAX ? -1 : (int64_t)time;
     return true;
 }

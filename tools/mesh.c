@@ -233,28 +233,28 @@ static void on_broadcast(void *arg, const pea_broadcast_result *result)
     }
 }
 
-static void send_line(size_t len)
+static void send_line(const char *text, size_t len)
 {
     pea_msg *msg = NULL;
     if (line_too_long)
         tool_say("a line of more than %u bytes was left out", LINE_BYTES);
-    else if (pea_msg_new(&msg, line, len) != PEA_OK ||
+    else if (pea_msg_new(&msg, text, len) != PEA_OK ||
              pea_node_broadcast(node, msg, NULL, on_broadcast, NULL) != PEA_OK)
         tool_say("a line was not sent: memory is exhausted, or it came too fast");
     pea_msg_unref(msg);
     line_too_long = false;
 }
 
-/* Sends the whole lines of what was read. */
+/* Sends the whole lines of what was read, and keeps the rest. */
 static void cut_lines(void)
 {
-    char *end;
-    while ((end = memchr(line, '\n', line_len)) != NULL) {
-        size_t len = (size_t)(end - line);
-        send_line(len);
-        line_len -= len + 1;
-        memmove(line, end + 1, line_len);
+    const char *at = line, *end = line + line_len, *stop;
+    while ((stop = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        send_line(at, (size_t)(stop - at));
+        at = stop + 1;
     }
+    line_len = (size_t)(end - at);
+    memmove(line, at, line_len);
     if (line_len == sizeof line) {
         line_too_long = true;
         line_len = 0;
@@ -270,7 +270,7 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
     if (n <= 0) { /* the node goes on: nobody has anything to say */
         ev_io_stop(loop, io);
         if (line_len > 0)
-            send_line(line_len);
+            send_line(line, line_len);
         line_len = 0;
         return;
     }

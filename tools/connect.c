@@ -26,13 +26,9 @@ static void on_connect(pea_conn *conn, void *user)
 
 static void on_connect_failed(pea_node *node, const pea_conn_info *info, const pea_reason *reason, void *user)
 {
-    char id[PEA_PEER_TEXT_BYTES];
     (void)node, (void)user;
-    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
-        on_over(tool_fail(TOOL_REFUSED, "%s: we refused the peer: it is %s: %s", address,
-                          pea_peer_format(&info->peer, id), reason->text));
-    else if (reason->err < PEA_OK)
-        on_over(tool_fail_reason(address, reason));
+    if (reason->err < PEA_OK)
+        on_over(tool_fail_dial(address, info, reason));
     else /* an orderly end, before there was anything to be ended */
         on_over(tool_fail(TOOL_FAILED, "%s: interrupted", address));
 }

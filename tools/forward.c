@@ -218,13 +218,8 @@ static void on_peer(pea_conn *conn, void *user)
 
 static void on_stranger(pea_node *of, const pea_conn_info *info, const pea_reason *reason, void *user)
 {
-    char addr[PEA_ADDR_TEXT_BYTES], id[PEA_PEER_TEXT_BYTES], text[PEA_REASON_TEXT_BYTES];
     (void)of, (void)user;
-    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
-        tool_say("refused %s, %s: %s", pea_peer_format(&info->peer, id), pea_addr_format(&info->remote, addr),
-                 reason->text);
-    else if (said.verbose)
-        tool_say("%s did not get in: %s", pea_addr_format(&info->remote, addr), pea_reason_format(reason, text));
+    tool_say_kept_out(info, reason, said.verbose != 0);
 }
 
 /* ---- The client's side: a plain connection is there, and the peer is dialled ---- */
@@ -240,14 +235,9 @@ static void on_answer(pea_conn *conn, void *user)
 
 static void on_no_answer(pea_node *of, const pea_conn_info *info, const pea_reason *reason, void *user)
 {
-    char id[PEA_PEER_TEXT_BYTES];
     pair *p = pair_find(info->id);
     (void)of, (void)user;
-    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
-        tool_say("%s: we refused the peer: it is %s: %s", tool_text(said.connect), pea_peer_format(&info->peer, id),
-                 reason->text);
-    else
-        (void)tool_fail_reason(tool_text(said.connect), reason);
+    (void)tool_fail_dial(tool_text(said.connect), info, reason);
     if (p != NULL)
         pair_free(p);
 }

@@ -37,13 +37,8 @@ static void on_connect(pea_conn *conn, void *user)
 /* Strangers do not end it. */
 static void on_connect_failed(pea_node *node, const pea_conn_info *info, const pea_reason *reason, void *user)
 {
-    char addr[PEA_ADDR_TEXT_BYTES], id[PEA_PEER_TEXT_BYTES], text[PEA_REASON_TEXT_BYTES];
     (void)node, (void)user;
-    if (reason->err == PEA_E_REFUSED && info->peer.kind != PEA_PEER_NONE)
-        tool_say("refused %s, %s: %s", pea_peer_format(&info->peer, id), pea_addr_format(&info->remote, addr),
-                 reason->text);
-    else if (reason->origin != PEA_BY_SHUTDOWN)
-        tool_say("%s did not get in: %s", pea_addr_format(&info->remote, addr), pea_reason_format(reason, text));
+    tool_say_kept_out(info, reason, reason->origin != PEA_BY_SHUTDOWN);
 }
 
 static int serve(const char *address)

@@ -68,6 +68,25 @@ int tool_fail_reason(const char *about, const pea_reason *reason)
                          : tool_fail(tool_status(reason->err), "%s", text);
 }
 
+void tool_say_kept_out(const pea_conn_info *who, const pea_reason *reason, bool all)
+{
+    char addr[PEA_ADDR_TEXT_BYTES], id[PEA_PEER_TEXT_BYTES], text[PEA_REASON_TEXT_BYTES];
+    if (reason->err == PEA_E_REFUSED && who->peer.kind != PEA_PEER_NONE)
+        tool_say("refused %s, %s: %s", pea_peer_format(&who->peer, id), pea_addr_format(&who->remote, addr),
+                 reason->text);
+    else if (all)
+        tool_say("%s did not get in: %s", pea_addr_format(&who->remote, addr), pea_reason_format(reason, text));
+}
+
+int tool_fail_dial(const char *address, const pea_conn_info *who, const pea_reason *reason)
+{
+    char id[PEA_PEER_TEXT_BYTES];
+    if (reason->err == PEA_E_REFUSED && who->peer.kind != PEA_PEER_NONE)
+        return tool_fail(TOOL_REFUSED, "%s: we refused the peer: it is %s: %s", address,
+                         pea_peer_format(&who->peer, id), reason->text);
+    return tool_fail_reason(address, reason);
+}
+
 void tool_show_peer(const pea_peer *peer)
 {
     char id[PEA_PEER_TEXT_BYTES], fingerprint[PEA_FINGERPRINT_BYTES];

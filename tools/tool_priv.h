@@ -83,6 +83,12 @@ int tool_fail_why(const char *about, const pea_error *why);
 /* The same of a connection's end. */
 int tool_fail_reason(const char *about, const pea_reason *reason);
 
+/* The same of a dial, and who answered if it was he whom we refused. */
+int tool_fail_dial(const char *address, const pea_conn_info *who, const pea_reason *reason);
+
+/* Who came and was refused, and why; `all`: also who did not get as far as being judged. */
+void tool_say_kept_out(const pea_conn_info *who, const pea_reason *reason, bool all);
+
 /* The status of an error: TOOL_OK for PEA_OK and statuses, TOOL_REJECTED, TOOL_REFUSED, else TOOL_FAILED. */
 int tool_status(pea_err err);
 

@@ -159,10 +159,7 @@ pea_err pea_cert_parse(pea_cert **cert, const char *text, size_t len, pea_error 
     if (len > TEXT_MAX || (len > 0 && memchr(text, 0, len) != NULL))
         return pea__error(why, PEA_E_FORMAT,
                           "this is no certificate: it is longer than 4,096 bytes, or has a zero byte");
-    while (at < end && pea__text_is_space(*at))
-        at++;
-    while (end > at && pea__text_is_space(end[-1]))
-        end--;
+    (void)pea__key_text_trim(&at, &end, false);
     if (!begins(at, end, BEGIN, sizeof BEGIN - 2) || (size_t)(end - at) < sizeof BEGIN)
         return pea__text_error(why, PEA_E_FORMAT, text, at,
                                "this is no certificate for Noise: it begins -----BEGIN PEAPOD CERTIFICATE-----");

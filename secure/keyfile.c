@@ -34,7 +34,6 @@ static const char *const wanted[] = {[PEA__KEY_X25519] = "X25519", [PEA__KEY_ED2
 
 #define DER_BYTES (PREFIX_BYTES + PEA_KEY_BYTES)
 #define DER_MAX (PEA__KEY_TEXT_MAX / 4 * 3)
-#define LINE_LETTERS 44u /* of 32 bytes in base64, one of padding included */
 
 /* Algorithms' identifiers, so that an error can name what somebody took for the key that is wanted. */
 static const struct {
@@ -50,7 +49,7 @@ static const struct {
     {"an RSA", 11, {0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01}},
 };
 
-bool pea__text_is_space(char c)
+static bool is_space(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
@@ -182,6 +181,17 @@ static pea_err neither_error(pea_error *why, pea__key_kind kind, const char *tex
                            "this is neither a PEM private key nor 32 bytes of base64, as wg genkey writes them");
 }
 
+bool pea__key_text_trim(const char **at, const char **end, bool may_be_line)
+{
+    while (*end > *at && is_space((*end)[-1])) /* stops at a dash or at padding: neither is the key's */
+        (*end)--;
+    bool ends = may_be_line && *end - *at >= (ptrdiff_t)PEA__KEY_LINE_LETTERS && (*end)[-1] == '=';
+    const char *line = ends ? *end - PEA__KEY_LINE_LETTERS : *end;
+    while (*at < line && is_space(**at))
+        (*at)++;
+    return ends && *at == line;
+}
+
 /* Exactly the letters in [at, end). */
 static pea_err read_base64(uint8_t secret[PEA_KEY_BYTES], const char *text, const char *at, const char *end,
                            pea_error *why)
@@ -208,16 +218,10 @@ pea_err pea__keyfile_read(uint8_t secret[PEA_KEY_BYTES], pea__key_kind kind, con
         return pea__error(why, PEA_E_FORMAT, "this is no key: it is longer than 4,096 bytes");
     if (pea__text_has_zero(text, len)) /* libsodium's base64 would skip them */
         return pea__error(why, PEA_E_FORMAT, "this is no key: there are zero bytes in it");
-    while (end > at && pea__text_is_space(end[-1])) /* stops at a dash or at padding: neither is the key's */
-        end--;
+    bool line = pea__key_text_trim(&at, &end, kind == PEA__KEY_X25519);
     if (at == end)
         return pea__error(why, PEA_E_FORMAT, "there is no key in it: it is empty");
-    /* A line of base64 is known by its end: its first letter must not be looked at. */
-    bool may = kind == PEA__KEY_X25519 && (size_t)(end - at) >= LINE_LETTERS;
-    const char *line = may && end[-1] == '=' ? end - LINE_LETTERS : end;
-    while (at < line && pea__text_is_space(*at))
-        at++;
-    if (at == line && line < end)
+    if (line)
         return read_base64(secret, text, at, end, why);
     if ((size_t)(end - at) > strlen(BEGIN) && memcmp(at, BEGIN, strlen(BEGIN)) == 0)
         return read_pem(secret, kind, text, at, end, why);

@@ -10,7 +10,6 @@
 
 #define BEGIN "-----BEGIN PEAPOD NETWORK KEY-----"
 #define END "-----END PEAPOD NETWORK KEY-----"
-#define LINE_LETTERS 44u /* of 32 bytes in base64, one of padding included */
 
 typedef struct span {
     const char *at, *end;
@@ -18,19 +17,14 @@ typedef struct span {
 
 static span trim(span s)
 {
-    while (s.end > s.at && pea__text_is_space(s.end[-1])) /* stops at a dash or at padding: neither is the key's */
-        s.end--;
-    /* A line of base64 is known by its end: its first letter must not be looked at. */
-    const char *line = (size_t)(s.end - s.at) >= LINE_LETTERS && s.end[-1] == '=' ? s.end - LINE_LETTERS : s.end;
-    while (s.at < line && pea__text_is_space(*s.at))
-        s.at++;
+    (void)pea__key_text_trim(&s.at, &s.end, true);
     return s;
 }
 
 /* Whether it is no longer than a bare line, which may be a key: its letters must not be looked at. */
 static bool bare(span s)
 {
-    return (size_t)(s.end - s.at) <= LINE_LETTERS;
+    return (size_t)(s.end - s.at) <= PEA__KEY_LINE_LETTERS;
 }
 
 /* Takes the BEGIN and END lines off, if there are any. false: they are not as they should be */
@@ -88,9 +82,9 @@ pea_err pea_network_key_parse(uint8_t key[PEA_KEY_BYTES], const char *text, size
     span s = trim((span){text, text + len});
     if (s.at == s.end)
         return pea__error(why, PEA_E_FORMAT, "there is no network key in it: it is empty");
-    if (!unmark(&s) || (size_t)(s.end - s.at) != LINE_LETTERS ||
-        sodium_base642bin(fresh, sizeof fresh, s.at, LINE_LETTERS, NULL, &n, NULL, sodium_base64_VARIANT_ORIGINAL) !=
-            0 ||
+    if (!unmark(&s) || (size_t)(s.end - s.at) != PEA__KEY_LINE_LETTERS ||
+        sodium_base642bin(fresh, sizeof fresh, s.at, PEA__KEY_LINE_LETTERS, NULL, &n, NULL,
+                          sodium_base64_VARIANT_ORIGINAL) != 0 ||
         n != sizeof fresh)
         err = format_error(why, text, s);
     else
@@ -104,12 +98,14 @@ pea_err pea_network_key_parse(uint8_t key[PEA_KEY_BYTES], const char *text, size
 size_t pea__network_key_write(char text[PEA__NETWORK_KEY_TEXT_BYTES], const uint8_t key[PEA_KEY_BYTES])
 {
     static const char before[] = BEGIN "\n", after[] = "\n" END "\n";
-    _Static_assert(sizeof before - 1 + LINE_LETTERS + sizeof after <= PEA__NETWORK_KEY_TEXT_BYTES, "it has room");
+    _Static_assert(sizeof before - 1 + PEA__KEY_LINE_LETTERS + sizeof after <= PEA__NETWORK_KEY_TEXT_BYTES,
+                   "it has room");
     /* Every length is known: printf() would look for the end of the letters among them. */
     memcpy(text, before, sizeof before - 1);
-    sodium_bin2base64(text + sizeof before - 1, LINE_LETTERS + 1, key, PEA_KEY_BYTES, sodium_base64_VARIANT_ORIGINAL);
-    memcpy(text + sizeof before - 1 + LINE_LETTERS, after, sizeof after);
-    return sizeof before - 1 + LINE_LETTERS + sizeof after - 1;
+    sodium_bin2base64(text + sizeof before - 1, PEA__KEY_LINE_LETTERS + 1, key, PEA_KEY_BYTES,
+                      sodium_base64_VARIANT_ORIGINAL);
+    memcpy(text + sizeof before - 1 + PEA__KEY_LINE_LETTERS, after, sizeof after);
+    return sizeof before - 1 + PEA__KEY_LINE_LETTERS + sizeof after - 1;
 }
 
 pea_err pea_network_key_generate(uint8_t key[PEA_KEY_BYTES])

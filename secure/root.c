@@ -98,9 +98,8 @@ void pea_root_free(pea_root *root)
 
 #define PREFIX "root:"
 #define PREFIX_BYTES (sizeof PREFIX - 1)
-#define LETTERS 44u /* of 32 bytes in base64, one of padding included */
 
-_Static_assert(PREFIX_BYTES + LETTERS < PEA_ROOT_TEXT_BYTES, "a root's key has room");
+_Static_assert(PREFIX_BYTES + PEA__KEY_LINE_LETTERS < PEA_ROOT_TEXT_BYTES, "a root's key has room");
 
 void pea_root_public(const pea_root *root, uint8_t key[PEA_KEY_BYTES])
 {
@@ -123,8 +122,8 @@ pea_err pea_root_key_parse(uint8_t key[PEA_KEY_BYTES], const char *text, pea_err
     pea_err err = pea__secure_init(why);
     if (err != PEA_OK)
         return err;
-    if (letters != PREFIX_BYTES + LETTERS || strncmp(text, PREFIX, PREFIX_BYTES) != 0 ||
-        sodium_base642bin(fresh, sizeof fresh, text + PREFIX_BYTES, LETTERS, NULL, &len, &end,
+    if (letters != PREFIX_BYTES + PEA__KEY_LINE_LETTERS || strncmp(text, PREFIX, PREFIX_BYTES) != 0 ||
+        sodium_base642bin(fresh, sizeof fresh, text + PREFIX_BYTES, PEA__KEY_LINE_LETTERS, NULL, &len, &end,
                           sodium_base64_VARIANT_ORIGINAL) != 0 ||
         len != sizeof fresh || end != text + letters)
         return pea__error(why, PEA_E_FORMAT, "this is no root's key: root: and 32 bytes in base64, padded");

@@ -124,8 +124,11 @@ PEA_MUST_CHECK pea_err pea__keyfile_save(const char *path, pea__key_kind kind, c
 /* Fills in `why` with the line of `at` in `text`, and returns the code. */
 pea_err pea__text_error(pea_error *why, pea_err code, const char *text, const char *at, const char *sentence);
 
-/* A blank, a tab, or the end of a line. */
-bool pea__text_is_space(char c);
+#define PEA__KEY_LINE_LETTERS 44u /* of 32 bytes in base64, one of padding included */
+
+/* Takes the blanks off [*at, *end). Whether what is left is as long as a key's line, and padded like one: such a line
+ * (if it `may_be_line`) is known by its end, and its letters are not looked at. */
+bool pea__key_text_trim(const char **at, const char **end, bool may_be_line);
 
 /* Whether one of them is zero, without a branch on any. */
 bool pea__text_has_zero(const char *text, size_t len);

@@ -1,71 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* At most one connection per peer: whoever dials first, both at once, one that answers no more, one direction that is
  * blocked. Whatever happens, both sides end on the same one connection. */
-#include "support/faults.h"
-#include "support/net.h"
+#include "rivals_scene.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "peapod/chain.h"
-#include "peapod/identity.h"
-#include "peapod/trust.h"
-
-typedef struct scene {
-    net n;
-    pea_identity *identity[2]; /* a's is the larger id: it decides */
-    uint64_t random;
-} scene;
 
 static int setup(void **state)
 {
-    static scene s;
-    pea_trust *trust;
-    memset(&s, 0, sizeof s);
-    net_setup(&s.n, PEA_NATIVE);
-    pea_chain_unref(s.n.chain);
-    check_ok(pea_identity_generate(&s.identity[0], NULL));
-    check_ok(pea_identity_generate(&s.identity[1], NULL));
-    pea_peer peer[2];
-    pea_identity_peer(s.identity[0], &peer[0]);
-    pea_identity_peer(s.identity[1], &peer[1]);
-    if (memcmp(peer[0].id, peer[1].id, PEA_ID_BYTES) < 0) {
-        pea_identity *swap = s.identity[0];
-        s.identity[0] = s.identity[1];
-        s.identity[1] = swap;
-    }
-    for (int b = 0; b < 2; b++) {
-        pea_chain **chain = b ? &s.n.chain_b : &s.n.chain;
-        check_ok(pea_chain_new(chain, NULL, NULL));
-        check_ok(pea_chain_noise(*chain, PEA_NOISE(.identity = s.identity[b]), NULL));
-    }
-    check_ok(pea_trust_new(&trust));
-    pea_trust_any(trust);
-    s.n.policy = pea_policy_ref(pea_trust_policy(trust));
-    pea_trust_unref(trust);
-    net_side *sides[] = {&s.n.a, &s.n.b};
-    for (int b = 0; b < 2; b++) {
-        net_node(sides[b], PEA_NODE(.one_per_peer = true));
-        net_listen(sides[b]);
-    }
-    *state = &s;
+    *state = rivals_open(PEA_NATIVE, true, 0);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    scene *s = *state;
-    net_teardown(&s->n);
-    pea_identity_unref(s->identity[0]);
-    pea_identity_unref(s->identity[1]);
-    assert_int_equal(faults_blocks(), 0);
-    return 0;
-}
-
-static unsigned live(const net_side *side)
-{
-    return side->connects - side->disconnects;
 }
 
 static bool is_ready(pea_conn *conn, void *arg)
@@ -126,19 +73,19 @@ static void second_dial(net *n, net_side *from, net_side *to)
 
 static void the_second_dial_of_the_larger_is_rejected(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     second_dial(&s->n, &s->n.a, &s->n.b);
 }
 
 static void the_second_dial_of_the_smaller_is_rejected(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     second_dial(&s->n, &s->n.b, &s->n.a);
 }
 
 /* ---- Both at once ---- */
 
-static uint64_t draw(scene *s, uint64_t below)
+static uint64_t draw(rivals *s, uint64_t below)
 {
     s->random ^= s->random << 13;
     s->random ^= s->random >> 7;
@@ -164,7 +111,7 @@ static void note_b(net_side *side, pea_conn *conn)
 
 static bool abort_one(pea_conn *conn, void *arg)
 {
-    scene *s = arg;
+    rivals *s = arg;
     if (draw(s, 3) != 0)
         return true;
     pea_conn_abort(conn);
@@ -173,7 +120,7 @@ static bool abort_one(pea_conn *conn, void *arg)
 
 static void crossing_dials_end_in_one(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     n->a.on_connect = note_a;
     n->b.on_connect = note_b;
@@ -262,20 +209,20 @@ static void a_dead_one_makes_way(net *n, net_side *from, net_side *to)
 
 static void a_dead_one_makes_way_for_the_larger(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     a_dead_one_makes_way(&s->n, &s->n.a, &s->n.b);
 }
 
 static void a_dead_one_makes_way_for_the_smaller(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     a_dead_one_makes_way(&s->n, &s->n.b, &s->n.a);
 }
 
 /* Whoever waits in line and goes leaves the place to the next one. */
 static void who_waits_may_leave(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     relay r;
     meet_by(n, &r, &n->b, &n->a);
@@ -300,7 +247,7 @@ static void who_waits_may_leave(void **state)
 /* A paused connection lives, though nobody reads from it. */
 static void a_paused_one_lives(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     net_meet(n);
     pea_conn_pause(n->a.conn);
@@ -317,7 +264,7 @@ static void a_paused_one_lives(void **state)
 /* However often somebody else dials: a paused connection is not read piece by piece until it can hear nothing more. */
 static void a_paused_one_lives_for_long(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     static const uint8_t block[60000];
     net_meet(n);
@@ -337,7 +284,7 @@ static void a_paused_one_lives_for_long(void **state)
 /* With stages of the user's own nobody could tell who has the larger id. */
 static void who_are_we(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     pea_error why;
     pea_chain *chain;
@@ -364,7 +311,7 @@ static void who_are_we(void **state)
 /* b lost its memory of it, and its end never came: a restart. The kernel resets, and the newcomer need not wait. */
 static void a_restarted_peer_comes_back(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     net_meet(n);
     pea_node_free(n->b.node);
@@ -379,7 +326,7 @@ static void a_restarted_peer_comes_back(void **state)
 /* Without the option there are as many as there are dials. */
 static void it_is_an_option(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     pea_node_free(n->b.node);
     pea_node_free(n->a.node);
@@ -391,7 +338,7 @@ static void it_is_an_option(void **state)
     assert_int_equal(live(&n->a), 2);
 }
 
-#define entry(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define entry(test) cmocka_unit_test_setup_teardown(test, setup, rivals_close)
 
 int main(void)
 {

@@ -1,103 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* A connection takes the place of an older one (PEA_DIAL(.replaces)): whoever dials, with one_per_peer and without, in
  * native mode and in others. Both sides send all the time, nobody is ever without a connection, and nothing is lost. */
-#include "support/faults.h"
-#include "support/net.h"
-
-#include "peapod/chain.h"
-#include "peapod/identity.h"
-#include "peapod/trust.h"
+#include "rivals_scene.h"
 #include "runtime_priv.h"
-
-typedef struct scene {
-    net n;
-    pea_identity *identity[2]; /* a's is the larger id: of one_per_peer it decides */
-    pea_peer peer[2];
-    bool mixed; /* one side alone has one_per_peer */
-} scene;
-
-static void order_identities(scene *s)
-{
-    for (int i = 0; i < 2; i++) {
-        check_ok(pea_identity_generate(&s->identity[i], NULL));
-        pea_identity_peer(s->identity[i], &s->peer[i]);
-    }
-    if (memcmp(s->peer[0].id, s->peer[1].id, PEA_ID_BYTES) > 0)
-        return;
-    pea_identity *identity = s->identity[0];
-    s->identity[0] = s->identity[1];
-    s->identity[1] = identity;
-    pea_peer peer = s->peer[0];
-    s->peer[0] = s->peer[1];
-    s->peer[1] = peer;
-}
-
-static scene *begin(void **state, pea_mode mode, bool one_per_peer, uint32_t linger_ms)
-{
-    static scene s;
-    pea_trust *trust;
-    memset(&s, 0, sizeof s);
-    net_setup(&s.n, mode);
-    pea_chain_unref(s.n.chain);
-    order_identities(&s);
-    for (int b = 0; b < 2; b++) {
-        pea_chain **chain = b ? &s.n.chain_b : &s.n.chain;
-        check_ok(pea_chain_new(chain, PEA_CHAIN(.mode = mode), NULL));
-        if (mode == PEA_NATIVE)
-            check_ok(pea_chain_noise(*chain, PEA_NOISE(.identity = s.identity[b]), NULL));
-        else
-            check_ok(pea_chain_plain(*chain));
-    }
-    check_ok(pea_trust_new(&trust));
-    pea_trust_any(trust);
-    s.n.policy = pea_policy_ref(pea_trust_policy(trust));
-    pea_trust_unref(trust);
-    net_side *sides[] = {&s.n.a, &s.n.b};
-    for (int b = 0; b < 2; b++) {
-        net_node(sides[b], PEA_NODE(.one_per_peer = one_per_peer, .linger_ms = linger_ms));
-        net_listen(sides[b]);
-    }
-    *state = &s;
-    return &s;
-}
 
 static int set_up_one(void **state)
 {
-    (void)begin(state, PEA_NATIVE, true, 0);
+    *state = rivals_open(PEA_NATIVE, true, 0);
     return 0;
 }
 
 static int set_up_impatient(void **state)
 {
-    (void)begin(state, PEA_NATIVE, true, 50);
+    *state = rivals_open(PEA_NATIVE, true, 50);
     return 0;
 }
 
 static int set_up_many(void **state)
 {
-    (void)begin(state, PEA_NATIVE, false, 0);
+    *state = rivals_open(PEA_NATIVE, false, 0);
     return 0;
 }
 
 static int set_up_foreign(void **state)
 {
-    (void)begin(state, PEA_STREAM, false, 0);
+    *state = rivals_open(PEA_STREAM, false, 0);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    scene *s = *state;
-    net_teardown(&s->n);
-    pea_identity_unref(s->identity[0]);
-    pea_identity_unref(s->identity[1]);
-    assert_int_equal(faults_blocks(), 0);
-    return 0;
-}
-
-static unsigned live(const net_side *side)
-{
-    return side->connects - side->disconnects;
 }
 
 static uint64_t dial_in_place(net_side *from, const net_side *to, uint64_t older)
@@ -179,13 +107,13 @@ static void replace(net *n, net_side *from, net_side *to)
 
 static void by_the_larger(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     replace(&s->n, &s->n.a, &s->n.b);
 }
 
 static void by_the_smaller(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     replace(&s->n, &s->n.b, &s->n.a);
 }
 
@@ -202,7 +130,7 @@ static void note_result(void *arg, const pea_broadcast_result *result)
 
 static void each_broadcast_reaches_it_once(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     unsigned broadcasts = 0;
     pea_msg *msg;
@@ -262,20 +190,20 @@ static void failed_replacement(net *n, net_side *from, net_side *to)
 
 static void the_older_keeps_its_place_with_the_larger(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     failed_replacement(&s->n, &s->n.b, &s->n.a);
 }
 
 static void the_older_keeps_its_place_with_the_smaller(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     failed_replacement(&s->n, &s->n.a, &s->n.b);
 }
 
 /* Whoever dialled names another one, and never ends the older: each side does so by itself. */
 static void one_is_left_all_the_same(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     for (unsigned i = 0; i < 2; i++) {
         meet(n, &n->a, &n->b);
@@ -293,7 +221,7 @@ static void one_is_left_all_the_same(void **state)
 /* One after another without a pause: three live at most, one is left, and whoever is told of an end is told once. */
 static void many_at_once(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     meet(n, &n->b, &n->a);
     for (int i = 0; i < 20; i++) {
@@ -340,26 +268,26 @@ static void two_at_once(net *n, net_side *first, net_side *second)
 
 static void two_at_once_by_the_larger(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     two_at_once(&s->n, &s->n.a, &s->n.a);
 }
 
 static void two_at_once_by_the_smaller(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     two_at_once(&s->n, &s->n.b, &s->n.b);
 }
 
 static void two_at_once_by_both(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     two_at_once(&s->n, &s->n.a, &s->n.b);
 }
 
 /* What is dialled without a word of it is a duplicate, as ever. */
 static void without_a_word_it_is_a_duplicate(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     meet(n, &n->b, &n->a);
     net_dial(&n->b, &n->a);
@@ -371,7 +299,7 @@ static void without_a_word_it_is_a_duplicate(void **state)
 /* The user ends the newer one in on_connect: the older one is left alone. */
 static void whoever_is_closed_at_once_replaces_nobody(void **state)
 {
-    scene *s = *state;
+    rivals *s = *state;
     net *n = &s->n;
     meet(n, &n->a, &n->b);
     uint64_t older = pea_conn_id(n->a.conn);
@@ -384,7 +312,7 @@ static void whoever_is_closed_at_once_replaces_nobody(void **state)
     assert_int_equal(live(&n->a), 1);
 }
 
-#define one(test) cmocka_unit_test_setup_teardown(test, set_up_one, teardown)
+#define one(test) cmocka_unit_test_setup_teardown(test, set_up_one, rivals_close)
 
 int main(void)
 {
@@ -392,13 +320,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         one(by_the_larger),
         one(by_the_smaller),
-        {"by_the_larger, one of many", by_the_larger, set_up_many, teardown, NULL},
-        {"by_the_smaller, one of many", by_the_smaller, set_up_many, teardown, NULL},
-        {"in a foreign mode", by_the_larger, set_up_foreign, teardown, NULL},
+        {"by_the_larger, one of many", by_the_larger, set_up_many, rivals_close, NULL},
+        {"by_the_smaller, one of many", by_the_smaller, set_up_many, rivals_close, NULL},
+        {"in a foreign mode", by_the_larger, set_up_foreign, rivals_close, NULL},
         one(each_broadcast_reaches_it_once),
-        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_larger, set_up_impatient, teardown),
-        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_smaller, set_up_impatient, teardown),
-        cmocka_unit_test_setup_teardown(one_is_left_all_the_same, set_up_impatient, teardown),
+        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_larger, set_up_impatient, rivals_close),
+        cmocka_unit_test_setup_teardown(the_older_keeps_its_place_with_the_smaller, set_up_impatient, rivals_close),
+        cmocka_unit_test_setup_teardown(one_is_left_all_the_same, set_up_impatient, rivals_close),
         one(many_at_once),
         one(two_at_once_by_the_larger),
         one(two_at_once_by_the_smaller),

@@ -34,15 +34,14 @@ void pea__by_peer_init(pea_node *node)
 static pea__peer_entry *entry_of_who(const pea_node *node, const pea__who *who)
 {
     pea__peer_entry *e = entry_of(pea__index_at(&node->by_peer, peer_hash(who)));
-    while (e != NULL && (e->who.kind != who->kind || memcmp(e->who.id, who->id, PEA_ID_BYTES) != 0))
+    while (e != NULL && !pea__who_equal(&e->who, who))
         e = entry_of(e->link.next);
     return e;
 }
 
 static pea__peer_entry *entry_find(const pea_node *node, const pea_peer *peer)
 {
-    pea__who who = {.kind = peer->kind};
-    memcpy(who.id, peer->id, sizeof who.id);
+    const pea__who who = pea__who_of(peer);
     return entry_of_who(node, &who);
 }
 

@@ -223,10 +223,8 @@ pea_err pea_node_set_chain(pea_node *node, pea_chain *chain, pea_error *why)
     if (err != PEA_OK)
         return err;
     pea_chain *before = node->chain;
-    if (before->self.kind != PEA_PEER_NONE && !pea_peer_equal(&before->self, &chain->self)) {
-        node->was_us.kind = before->self.kind;
-        memcpy(node->was_us.id, before->self.id, sizeof node->was_us.id);
-    }
+    if (before->self.kind != PEA_PEER_NONE && !pea_peer_equal(&before->self, &chain->self))
+        node->was_us = pea__who_of(&before->self);
     node->chain = pea_chain_ref(chain);
     pea_chain_unref(before);
     pea__node_notice(node, chain);

@@ -46,13 +46,6 @@ void pea__pipe_name_has_port(pea_pipe *p)
     p->name_has_port = true;
 }
 
-static pea__who who_of(const pea_peer *peer)
-{
-    pea__who who = {.kind = peer->kind};
-    memcpy(who.id, peer->id, sizeof who.id);
-    return who;
-}
-
 static pea_err need_expected(pea_pipe *p)
 {
     if (p->flow->expected == NULL)
@@ -68,7 +61,7 @@ static pea_err copy_expect(pea_pipe *p, const pea_pipe_opts *o)
         return PEA_E_NOMEM;
     p->flow->expected->peer = *o->expect;
     if (o->expect_next != NULL)
-        p->flow->expected->next = who_of(o->expect_next);
+        p->flow->expected->next = pea__who_of(o->expect_next);
     return PEA_OK;
 }
 

@@ -3,6 +3,8 @@
 #ifndef PEAPOD_PIPE_PRIV_H
 #define PEAPOD_PIPE_PRIV_H
 
+#include <string.h>
+
 #include "addr_priv.h"
 #include "buf_priv.h"
 #include "peapod/pipe.h"
@@ -74,6 +76,18 @@ typedef struct pea__who {
     pea_peer_kind kind;
     uint8_t id[PEA_ID_BYTES];
 } pea__who;
+
+static inline pea__who pea__who_of(const pea_peer *peer)
+{
+    pea__who who = {.kind = peer->kind};
+    memcpy(who.id, peer->id, sizeof who.id);
+    return who;
+}
+
+static inline bool pea__who_equal(const pea__who *a, const pea__who *b)
+{
+    return a->kind == b->kind && memcmp(a->id, b->id, PEA_ID_BYTES) == 0;
+}
 
 /* Whom the policy is not asked about, like ourselves: who our node was before. Before the first next(). PEA_OK |
  * PEA_E_NOMEM */

@@ -243,7 +243,7 @@ static pea_err policy_ask(pea_pipe *p, pea__verdict *v)
 
 static bool is_who(const pea__verdict *v, const pea__who *who)
 {
-    return who->kind != PEA_PEER_NONE && v->who.kind == who->kind && memcmp(v->who.id, who->id, PEA_ID_BYTES) == 0;
+    return who->kind != PEA_PEER_NONE && pea__who_equal(&v->who, who);
 }
 
 static bool is_us(const pea_pipe *p, const pea__verdict *v)
@@ -342,8 +342,7 @@ static pea_err about(pea__verdict *v, const pea_peer *peer)
         pea__free(given);
         return PEA_E_NOMEM;
     }
-    v->who.kind = peer->kind;
-    memcpy(v->who.id, peer->id, sizeof v->who.id);
+    v->who = pea__who_of(peer);
     refresh(v);
     pea__free(v->given);
     v->given = given;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Lists of TLVs: u16 type, u16 length, value, by strictly ascending types. HELLO, payloads of Noise messages and
- * certificates are such lists; what their types mean is theirs to say. And the numbers in them, big-endian. */
+/* Lists of TLVs: u16 type, u16 length, value, by strictly ascending types. HELLO is one, and so is much that other
+ * floors read; what the types mean is theirs to say. And the numbers in them, big-endian. */
 #ifndef PEAPOD_TLV_PRIV_H
 #define PEAPOD_TLV_PRIV_H
 
